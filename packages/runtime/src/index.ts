@@ -7,6 +7,7 @@ export {
   keepThreads,
   type Launcher,
   leadMpirun,
+  type Environment,
   leadStarted,
   localLauncher,
   type MpiHost,

@@ -17,7 +17,7 @@ import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
 import { givenKinds, overlapOf } from '../config/overlap-config.js';
 import { payloadOf } from '../config/payload-config.js';
-import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
+import { ncclRanksPerNode, onStartedRanks, refuseCopies } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
@@ -171,6 +171,7 @@ async function benchCards(
 export async function runBenchDispatch(context: MontaContext, flags: BenchDispatchFlags): Promise<void> {
   if (flags.backend === 'nccl')
     return await onStartedRanks({ ...flags, backend: 'nccl' }, (launcher) => benchCards(context, flags, launcher));
+  refuseCopies(process.env);
   const { console } = context;
   const subject = benchSubject(flags);
   if (flags.rounds < 1) throw new InputError('--rounds is 0', { expected: 'at least 1' });

@@ -26,7 +26,7 @@ import {
   type Verification,
 } from '@monta/runtime';
 import { payloadOf } from '../config/payload-config.js';
-import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
+import { ncclRanksPerNode, onStartedRanks, refuseCopies } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import { emptyChunksNote } from '../output/empty-chunks.js';
 import type { Console } from '../output/console.js';
@@ -100,7 +100,7 @@ function noteEmptyChunks(console: Console, results: readonly Verification[]): vo
   if (note !== undefined) console.note(note);
 }
 
-function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {
+function checkDevice({ backend, device, dtype }: VerifyFlags): void {
   if (dtype === 'bf16' && (device !== 'cuda' || backend === 'nccl'))
     throw new InputError('bf16 is computed by one rank on a GPU', {
       file: '--dtype',
@@ -111,6 +111,9 @@ function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Laun
       file: '--backend',
       expected: 'local or nccl with --device cuda',
     });
+}
+
+function launcherOf({ backend, ranksPerNode, device }: VerifyFlags): Launcher {
   switch (backend) {
     case 'local':
       return device === 'cuda' ? cudaLauncher() : localLauncher;
@@ -148,8 +151,12 @@ function placedLayout({ layout: text, backend, ranksPerNode }: VerifyFlags): Lay
 
 /** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
 export async function runVerify(context: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
+  checkDevice(flags);
   const run = (launcher: Launcher = launcherOf(flags)): Promise<void> => verifyOn(launcher, context, flags, folder);
-  await (flags.backend === 'nccl' ? onStartedRanks(flags, run) : run());
+  if (flags.backend === 'local') {
+    refuseCopies(process.env);
+    await run();
+  } else await onStartedRanks(flags, run);
 }
 
 async function verifyOn(

@@ -208,13 +208,13 @@ function alikeHosts(text: string, file: string): MpiHost[] {
   return hosts;
 }
 
-/** The hosts of processes that a person's own mpirun started, named by number; undefined when there is none. */
+/** The hosts of processes that a person's own mpirun or srun started, named by number; undefined when there is none. */
 function startedHosts(): MpiHost[] | undefined {
   const place = underMpirun();
   if (place === undefined) return undefined;
-  const slots = Number(process.env['OMPI_COMM_WORLD_LOCAL_SIZE'] ?? place.size);
+  const { localRanks: slots, launcher } = place;
   if (place.size % slots !== 0)
-    throw new InputError(`mpirun put ${slots} of ${place.size} processes on the first host`, {
+    throw new InputError(`${launcher} put ${slots} of ${place.size} processes on the first host`, {
       expected: 'as many processes on each host: layouts count on nodes that are alike',
     });
   return Array.from({ length: place.size / slots }, (_, index) => ({ name: `host ${index}`, slots }));

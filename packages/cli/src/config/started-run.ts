@@ -1,7 +1,10 @@
-/** Commands on ranks that a launcher of somebody else's started: mpirun for MPI; torchrun, mpirun or srun for NCCL. */
+/**
+ * Commands on ranks that a launcher of somebody else's started: mpirun or srun for MPI; torchrun, mpirun or srun for
+ * NCCL.
+ */
 import { InputError } from '@monta/core';
 import { isRecord } from '@monta/core/units';
-import { leadMpirun, leadStarted, startedPlace, underMpirun, type Launcher } from '@monta/runtime';
+import { leadMpirun, leadStarted, startedPlace, underMpirun, type Environment, type Launcher } from '@monta/runtime';
 import type { ConfigFile } from './config-file.js';
 
 export interface Asked {
@@ -19,8 +22,31 @@ export async function onStartedRanks(asked: Asked, run: (launcher?: Launcher) =>
     const place = startedPlace(process.env);
     if (place === undefined) await run();
     else await leadStarted({ place, ...(ranksPerNode === undefined ? {} : { ranksPerNode }) }, run);
-  } else if (underMpirun() === undefined) await run();
-  else await leadMpirun(run);
+    return;
+  }
+  if (underMpirun() !== undefined) await leadMpirun(run);
+  else {
+    refuseCopies(process.env);
+    await run();
+  }
+}
+
+/**
+ * Throws `InputError` where a launcher started several processes, of which each would run all ranks and write the same
+ * files.
+ */
+export function refuseCopies(environment: Environment): void {
+  const place = startedPlace(environment);
+  if (place === undefined) return;
+  const { launcher, size, starts } = place;
+  throw new InputError(
+    `${launcher} started ${size} processes, and each would run all ranks: only those of NCCL, and of MPI under mpirun or srun --mpi=pmix, are ranks of one run`,
+    {
+      file: 'environment',
+      expected: '--backend nccl on cards; srun --mpi=pmix or mpirun for --backend mpi; or one process',
+      hint: starts(1),
+    },
+  );
 }
 
 /** Ranks of a node over NCCL: as given, else those of a host where a launcher started ranks on several. */

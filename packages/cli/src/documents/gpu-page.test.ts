@@ -93,6 +93,59 @@ describe('the page about GPUs', () => {
     expect(page()).toMatch(/## Kernels beside the CPU\n\n.*`\.\/run gpu-checks\.json --parts checks,shadow`/u);
   });
 
+  it('says what is older than the program, until newer reports come', () => {
+    const compared = { predictedSeconds: 0.011, measuredSeconds: 0.01 };
+    const predicted = { layers: 1, tokens: 8, probeSeconds: 9, step: compared, layer: compared, kernels: [] };
+    const parallel = { ranks: 2, tokens: 8, model: 'm', monta: [] };
+    const reports: Record<string, GpuReport> = {
+      'gpu.json': { ...report, model: undefined },
+      'gpu-predicted.json': { ...report, model: undefined, predicted },
+      'gpu-parallel.json': { ...report, model: undefined, parallel },
+    };
+    const page = (): string => gpuDocument((name) => reports[name]);
+    expect(page()).toContain('Figures of `predicted`, `parallel` are older: of the loop alone');
+    reports['gpu-predicted.json'] = { ...report, revision: 2, predicted };
+    expect(page()).toContain('Figures of `parallel` are older: of the loop alone');
+    reports['gpu-parallel.json'] = { ...report, revision: 2, parallel };
+    expect(page()).not.toMatch(/are older|loop alone/u);
+    expect(page()).toContain('## Not here yet');
+    reports['gpu.json'] = report;
+    expect(page()).toContain('Figures of `model` are older');
+  });
+
+  it('moves a part from what no card has run to a section of its own as soon as its report is there', () => {
+    const reports: Record<string, GpuReport> = { 'gpu.json': report };
+    const page = (): string => gpuDocument((name) => reports[name]);
+    const sections: Record<string, Partial<GpuReport>> = {
+      checks: { checks: report.checks },
+      verified: { verified: [] },
+      sanitizer: { sanitizer: { runs: [] } },
+      starts: {
+        starts: {
+          ranks: 2,
+          asked: 1,
+          done: 1,
+          failed: [],
+          medianSeconds: 1,
+          slowestSeconds: 1,
+          left: { processes: [], services: [], files: [], cardBytes: 0 },
+        },
+      },
+      links: { links: { cards: 1, layout: 'tp=1', tables: [], tablesNotBegun: 0 } },
+      parallel: { parallel: { ranks: 1, tokens: 8, model: 'm', monta: [] } },
+    };
+    for (const [part, found] of Object.entries(sections)) {
+      const listed = new RegExp(`## Not run on a card.*\\./run gpu-${part}\\.json`, 'su');
+      const own = new RegExp(`\\n## [^\\n]+\\n\\n${report.card.name}[^\\n]*\\./run gpu-${part}\\.json`, 'u');
+      // Checks stand in the report of everything.
+      expect(listed.test(page())).toBe(part !== 'checks');
+      expect(page()).not.toMatch(own);
+      reports[`gpu-${part}.json`] = { ...report, command: ['--parts', part], ...found };
+      expect(page()).toMatch(own);
+      expect(page()).not.toMatch(listed);
+    }
+  });
+
   it('computes the bars of several cards from their run', () => {
     const { nodes, ...rest } = read('gpu-nodes.json');
     const text = gpuNodesText({ ...rest, nodes: { ...nodes, cards: 2 } });

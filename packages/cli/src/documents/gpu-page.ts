@@ -224,8 +224,23 @@ ${table(
 export const multicastText = ({ multicast = false }: Pick<GpuReport, 'multicast'>): string =>
   multicast ? 'may be used' : 'off';
 
-/** The whole page. */
-export function gpuPage(report: GpuReport): string {
+/** Parts whose figures depend on how the compiled program multiplies experts. */
+const withExperts = ['model', 'predicted', 'parallel'] as const;
+
+/** What older reports show of the compiled program that it does otherwise now; nothing where none is old. */
+function olderText(reports: readonly (GpuReport | undefined)[]): string {
+  const older = withExperts.filter((part) =>
+    reports.some((one) => one?.[part] !== undefined && (one.revision ?? 1) < 2),
+  );
+  if (older.length === 0) return '';
+  const names = older.map((part) => `\`${part}\``).join(', ');
+  return `- Experts in the compiled program take the faster of both ways, as measured. Figures of ${names} are older: \
+of the loop alone, and kernels that ran at the same time count whole.
+`;
+}
+
+/** The whole page. others: reports of parts that ran alone, of which the page says what is not here yet. */
+export function gpuPage(report: GpuReport, others: readonly (GpuReport | undefined)[] = []): string {
   const { card, driver = 'unknown', date, node, command, cudnn, rates, layer } = report;
   return `# On one GPU
 
@@ -329,9 +344,7 @@ ${table(['shape', 'piece', 'ms', 'rate'], pieceRows(layer))}
 
 ## Not here yet
 
-- Experts in the compiled program take the faster of both ways, as measured, since 2026-11-30; figures of \`model\`, \
-\`predicted\` and \`parallel\` above and below are of the loop alone.
-- Rows' plans are made by the host, from counts and picks that it reads once a layer.
+${olderText([report, ...others])}- Rows' plans are made by the host, from counts and picks that it reads once a layer.
 - Attention with sinks or over windows runs in bf16 by a kernel that walks keys one by one: right, not fast.
 - An own grouped kernel for the experts' products, and CUDA graphs.
 `;

@@ -6,6 +6,7 @@ import type { Meeting } from '../comm/nccl/meeting.js';
 import type { PortableError } from './failure.js';
 import type { MpiJobDescription } from './mpi-frames.js';
 import type { NcclJobDescription } from './nccl-place.js';
+import { startedPlace, type Environment } from './started-place.js';
 
 /** Whoever this rank reports to: its launcher, or the person at the terminal. */
 export interface MpiJob {
@@ -58,8 +59,31 @@ export function joinProcessJob(): ProcessJob | undefined {
 /** Whether a body runs, or has run, in this process. */
 export const jobWasJoined = (): boolean => joined;
 
-/** This process's place among those that mpirun started, or undefined when it was not started by mpirun. */
-export function underMpirun(): { readonly rank: number; readonly size: number } | undefined {
-  const [rank, size] = [process.env['OMPI_COMM_WORLD_RANK'], process.env['OMPI_COMM_WORLD_SIZE']];
-  return rank === undefined || size === undefined ? undefined : { rank: Number(rank), size: Number(size) };
+/** A process's place among those that a launcher of Open MPI's processes started. */
+export interface MpiPlace {
+  readonly launcher: string;
+  readonly rank: number;
+  readonly size: number;
+  /** Ranks of this host. */
+  readonly localRanks: number;
+  /** How so many are started. */
+  readonly starts: (ranks: number) => string;
+}
+
+/**
+ * Where mpirun, or `srun --mpi=pmix`, started this process; undefined where neither did. Throws `InputError` where
+ * Slurm's variables contradict each other.
+ */
+export function underMpirun(environment: Environment = process.env): MpiPlace | undefined {
+  const [rank, size, local] = ['RANK', 'SIZE', 'LOCAL_SIZE'].map((name) => environment[`OMPI_COMM_WORLD_${name}`]);
+  if (rank !== undefined && size !== undefined) {
+    const starts = (ranks: number): string => `mpirun -n ${ranks}`;
+    return { launcher: 'mpirun', rank: Number(rank), size: Number(size), localRanks: Number(local ?? size), starts };
+  }
+  // Open MPI's ranks find each other by PMIx, which Slurm serves where it is asked to.
+  if (environment['PMIX_NAMESPACE']?.startsWith('slurm.') !== true) return undefined;
+  const place = startedPlace(environment);
+  if (place?.launcher !== 'Slurm') return undefined;
+  const starts = (ranks: number): string => `srun --mpi=pmix --ntasks ${ranks}`;
+  return { launcher: 'srun', rank: place.rank, size: place.size, localRanks: place.localSize, starts };
 }

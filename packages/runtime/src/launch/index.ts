@@ -22,6 +22,6 @@ export { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 export { parseHosts, type MpiHost } from './mpi-options.js';
 export { underMpirun } from './current-job.js';
 export { leadStarted, type StartedOptions } from './started-ranks.js';
-export { startedPlace, type StartedPlace } from './started-place.js';
+export { startedPlace, type Environment, type StartedPlace } from './started-place.js';
 export { runRank, type DeviceKind } from './rank.js';
 export type { RankContext } from './rank-context.js';

@@ -11,7 +11,7 @@ import type { DeviceEvent } from '../device/device.js';
 import { elementBytes, type View } from '../device/view.js';
 import { builtModule } from './built-module.js';
 import type { LaunchOptions } from './launch-local.js';
-import { setProcessJob, underMpirun, type MpiJob } from './current-job.js';
+import { setProcessJob, underMpirun, type MpiJob, type MpiPlace } from './current-job.js';
 import { mpiPlace, type Launcher } from './launcher.js';
 
 /** What rank 0 has the others do next. */
@@ -39,32 +39,36 @@ const controlBytes = 1 << 16;
 const mebibyte = 2 ** 20;
 
 /**
- * Runs `lead` on rank 0 of the processes that mpirun started, with a launcher whose jobs all of them run; every process
+ * Runs `lead` on rank 0 of the processes that mpirun or `srun --mpi=pmix` started, with a launcher whose jobs all of them run; every process
  * calls it. Resolves on rank 0 with what `lead` returned, and on the others with undefined once rank 0 is done. A job
  * has as many ranks as there are processes. Rank 0's messages reach `onMessage` at once, those of others when the job
  * ends. When a rank fails, its reason goes to standard error and mpirun ends all with exit code 1.
  */
 export async function leadMpirun<T>(lead: (launcher: Launcher) => Promise<T>): Promise<T | undefined> {
   const place = underMpirun();
-  if (place === undefined) throw new Error('this process was not started by mpirun');
+  if (place === undefined) throw new Error('this process was started by neither mpirun nor srun --mpi=pmix');
   const mpi = loadMpi();
   mpi.initialise();
-  const control = new ControlLine(mpi);
+  const control = new ControlLine(mpi, place.localRanks);
   try {
-    return place.rank === 0 ? await leading(control, place.size, lead) : await serving(control, place.rank);
+    return place.rank === 0 ? await leading(control, place, lead) : await serving(control, place.rank);
   } finally {
     control.close();
     mpi.finalise();
   }
 }
 
-async function leading<T>(control: ControlLine, size: number, lead: (launcher: Launcher) => Promise<T>): Promise<T> {
+async function leading<T>(
+  control: ControlLine,
+  { launcher, size, starts }: MpiPlace,
+  lead: (launcher: Launcher) => Promise<T>,
+): Promise<T> {
   let number = 0;
   const launch = async (options: LaunchOptions): Promise<unknown[]> => {
     const { ranks, workerModule, workerData, memoryBytes, maximumMemoryBytes, trace = false, signal } = options;
     if (ranks !== size)
-      throw new InputError(`the job has ${ranks} ranks, but mpirun started ${size} processes`, {
-        expected: `mpirun -n ${ranks}`,
+      throw new InputError(`the job has ${ranks} ranks, but ${launcher} started ${size} processes`, {
+        expected: starts(ranks),
       });
     signal?.throwIfAborted();
     number += 1;
@@ -142,8 +146,7 @@ class ControlLine {
   private readonly endpoint: Endpoint & { close(): void };
   private readonly world: Communicator;
 
-  constructor(mpi: Mpi) {
-    const localRanks = Number(process.env['OMPI_COMM_WORLD_LOCAL_SIZE'] ?? 1);
+  constructor(mpi: Mpi, localRanks: number) {
     this.endpoint = createMpiEndpoint({ mpi, device: this.device, localRanks, stuckAfterSeconds: Infinity });
     const all = Array.from({ length: this.endpoint.size }, (_, index) => index);
     this.world = this.endpoint.communicator('orders', all, this.device.queue('control'));

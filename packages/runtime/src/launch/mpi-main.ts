@@ -13,10 +13,11 @@ const place = underMpirun();
 if (address === undefined || token === undefined || place === undefined) {
   throw new Error(`launchMpi starts this module through mpirun; ${launcherVariable} or ${tokenVariable} is missing`);
 }
+const { rank: ownRank, size } = place;
 const link = new Link({
   address,
   token,
-  hello: { kind: 'hello', ...place, host: hostname(), pid: process.pid, version: montaVersion() },
+  hello: { kind: 'hello', rank: ownRank, size, host: hostname(), pid: process.pid, version: montaVersion() },
 });
 let result: unknown;
 try {

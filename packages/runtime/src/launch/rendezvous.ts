@@ -77,7 +77,7 @@ export async function findRendezvous(
   const end = performance.now() + startSeconds * 1e3;
   const folder = onOneHost(place) ? runFolder(place.run, base) : undefined;
   const token = folder === undefined ? givenToken(place, environment) : undefined;
-  const address = folder === undefined ? await resolved(needAddress(place)) : socketOf(folder);
+  const address = folder === undefined ? await reachable(place, environment) : socketOf(folder);
   for (;;) {
     if ((folder === undefined || isOurs(folder)) && (await answers(address)))
       return folder === undefined
@@ -178,20 +178,30 @@ async function resolved({ host, port }: { readonly host: string; readonly port: 
   }
 }
 
-/** Where rank 0 listens: at that address, on no other. */
-async function ownAddress(place: StartedPlace, environment: Environment): Promise<string> {
+const expectedAddress = `${ownVariables.address}=host:port, an address of rank 0's host that the others reach`;
+const ipOf = (address: string): string => address.slice(0, address.lastIndexOf(':'));
+
+/** Rank 0's address. Every rank refuses one that is each host's own: the others would wait there for nobody. */
+async function reachable(place: StartedPlace, environment: Environment): Promise<string> {
   const wanted = needAddress(place);
   const address = await resolved(wanted);
-  const ip = address.slice(0, address.lastIndexOf(':'));
-  const own = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
-  const found = own.find((one) => one.address === ip);
-  const expected = `${ownVariables.address}=host:port, an address of rank 0's host that the others reach`;
-  if (found === undefined)
-    throw new InputError(`${wanted.host} is ${ip}, which is no address of this host, where rank 0 runs`, {
+  const ip = ipOf(address);
+  const loopback = ip.startsWith('127.') || ip === '::1';
+  if (loopback && environment[ownVariables.address] === undefined)
+    throw new InputError(`${wanted.host} is ${ip}, which other hosts do not reach`, {
       file: 'environment',
-      expected,
+      expected: expectedAddress,
     });
-  if (found.internal && environment[ownVariables.address] === undefined)
-    throw new InputError(`${wanted.host} is ${ip}, which other hosts do not reach`, { file: 'environment', expected });
   return address;
+}
+
+/** Where rank 0 listens: at that address, on no other. */
+async function ownAddress(place: StartedPlace, environment: Environment): Promise<string> {
+  const address = await reachable(place, environment);
+  const own = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+  if (own.some((one) => one.address === ipOf(address))) return address;
+  throw new InputError(
+    `${place.address.host} is ${ipOf(address)}, which is no address of this host, where rank 0 runs`,
+    { file: 'environment', expected: expectedAddress },
+  );
 }

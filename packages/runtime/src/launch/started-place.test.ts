@@ -46,6 +46,74 @@ const second: Readonly<Record<string, Environment>> = {
   },
 };
 
+/** What Slurm 22.05.8 set on Debian 12, of the names that Monta reads or could take for others. */
+const recorded = {
+  /** `srun -N 1 -n 4`, rank 3. */
+  'one node': {
+    SLURM_GTIDS: '0,1,2,3',
+    SLURM_JOB_ID: '1',
+    SLURM_JOB_NODELIST: 'node1',
+    SLURM_LAUNCH_NODE_IPADDR: '127.0.0.1',
+    SLURM_LOCALID: '3',
+    SLURM_NODEID: '0',
+    SLURM_NODELIST: 'node1',
+    SLURM_NPROCS: '4',
+    SLURM_NTASKS: '4',
+    SLURM_PROCID: '3',
+    SLURM_STEP_ID: '0',
+    SLURM_STEP_NODELIST: 'node1',
+    SLURM_STEP_NUM_NODES: '1',
+    SLURM_STEP_NUM_TASKS: '4',
+    SLURM_STEP_TASKS_PER_NODE: '4',
+    SLURM_TASKS_PER_NODE: '4',
+  },
+  /** `srun -N 2 --ntasks-per-node 2`, rank 3. */
+  'two nodes': {
+    SLURM_GTIDS: '2,3',
+    SLURM_JOB_CPUS_PER_NODE: '2(x2)',
+    SLURM_JOB_ID: '2',
+    SLURM_JOB_NODELIST: 'node[1-2]',
+    SLURM_LAUNCH_NODE_IPADDR: '127.0.0.1',
+    SLURM_LOCALID: '1',
+    SLURM_NNODES: '2',
+    SLURM_NODEID: '1',
+    SLURM_NODELIST: 'node[1-2]',
+    SLURM_NTASKS: '4',
+    SLURM_NTASKS_PER_NODE: '2',
+    SLURM_PROCID: '3',
+    SLURM_STEP_ID: '0',
+    SLURM_STEP_NODELIST: 'node[1-2]',
+    SLURM_STEP_NUM_NODES: '2',
+    SLURM_STEP_NUM_TASKS: '4',
+    SLURM_STEP_TASKS_PER_NODE: '2(x2)',
+    SLURM_TASKS_PER_NODE: '2(x2)',
+  },
+  /** `srun -N 1 -n 2`, rank 1, in a batch job of four tasks on two nodes: the job's list is longer than the step's. */
+  'a step of a batch job': {
+    SLURM_JOB_ID: '3',
+    SLURM_JOB_NODELIST: 'node[1-2]',
+    SLURM_LOCALID: '1',
+    SLURM_NODELIST: 'node[1-2]',
+    SLURM_NTASKS: '2',
+    SLURM_PROCID: '1',
+    SLURM_STEP_ID: '0',
+    SLURM_STEP_NODELIST: 'node1',
+    SLURM_STEP_NUM_TASKS: '2',
+    SLURM_STEP_TASKS_PER_NODE: '2',
+    SLURM_TASKS_PER_NODE: '2',
+  },
+  /** The batch script itself. */
+  'a batch script': {
+    SLURM_JOB_ID: '3',
+    SLURM_JOB_NODELIST: 'node[1-2]',
+    SLURM_LOCALID: '0',
+    SLURM_NODEID: '0',
+    SLURM_NTASKS: '4',
+    SLURM_PROCID: '0',
+    SLURM_TASKS_PER_NODE: '3,1',
+  },
+} satisfies Readonly<Record<string, Environment>>;
+
 function complaint(environment: Environment): string {
   try {
     startedPlace(environment);
@@ -66,6 +134,15 @@ describe('the environment of launchers', () => {
       const { rank, size, localRank, localSize, launcher: found } = startedPlace(environment) ?? {};
       expect([found, rank, size, localRank, localSize]).toEqual([launcher, 9, 16, 1, 8]);
     }
+  });
+
+  it('is read as Slurm set it, on one node and on two, in a batch job and in its steps', () => {
+    const of = (name: keyof typeof recorded) => startedPlace(recorded[name]);
+    expect(of('one node')).toMatchObject({ rank: 3, size: 4, localRank: 3, localSize: 4, run: 'Slurm 1 0' });
+    expect(of('two nodes')).toMatchObject({ rank: 3, size: 4, localRank: 1, localSize: 2 });
+    expect(of('two nodes')?.address).toEqual({ host: 'node1', port: 20_002 });
+    expect(of('a step of a batch job')).toMatchObject({ rank: 1, size: 2, localSize: 2, address: { host: 'node1' } });
+    expect(of('a batch script')).toBeUndefined();
   });
 
   it('takes a list of the job where the step has none', () => {

@@ -9,7 +9,7 @@ import { builtTesting } from '../../testing/built.js';
 import type { MeshJob, MeshRank } from '../../testing/launch/mesh-rank.main.js';
 import { RankFailure } from './failure.js';
 import { sendFrame, sendToken } from './mpi-frames.js';
-import { makeRendezvous, runFolder } from './rendezvous.js';
+import { findRendezvous, makeRendezvous, runFolder } from './rendezvous.js';
 import { startedPlace, type Environment } from './started-place.js';
 import { leadStarted } from './started-ranks.js';
 
@@ -206,6 +206,10 @@ describe('where processes meet', () => {
     const with0 = { ...bare, MONTA_TOKEN: token };
     expect(await complaint(with0)).toMatch(/does not say where rank 0 is.*MONTA_ADDRESS=host:port/su);
     expect(await complaint({ ...with0, MASTER_ADDR: '127.0.0.1' })).toMatch(/on which port/u);
+    const { MONTA_ADDRESS: _none, ...second } = environmentOf(1, 2, 2, 'bare');
+    const elsewhere = { ...second, MASTER_ADDR: 'localhost', MASTER_PORT: '29500' };
+    // Nobody waits there for who does not come.
+    expect((await failureOf(findRendezvous(place(elsewhere), 60))).message).toMatch(/other hosts do not reach/u);
     const local = { ...with0, MASTER_ADDR: '127.0.0.1', MASTER_PORT: '29500' };
     expect(await complaint(local)).toMatch(/127\.0\.0\.1, which other hosts do not reach/u);
     expect(await complaint({ ...local, MASTER_ADDR: '192.0.2.1' })).toMatch(/no address of this host/u);

@@ -51,8 +51,8 @@ describe('kernel rates', () => {
         },
       },
     };
-    const span = (id: string, seconds: number): Span => ({
-      step: 1,
+    const span = (id: string, seconds: number, step: number): Span => ({
+      step,
       rank: 0,
       node: 0,
       operation: `t/${id}`,
@@ -66,8 +66,13 @@ describe('kernel rates', () => {
       end: seconds,
       bytes: 85,
     });
-    const rates = fitKernelRates([{ program, spans: [span('a', 2), span('a', 400), span('a', 1), span('b', 17)] }]);
+    const spans = [span('a', 2, 1), span('a', 400, 2), span('a', 1, 3), span('b', 17, 4)];
+    const rates = fitKernelRates([{ program, spans }]);
     expect(rates.get('k.gemm')).toMatchObject({ flopsPerSecond: 400, bytesPerSecond: Infinity, overheadSeconds: 0 });
     expect(rates.get('k.memory')?.bytesPerSecond).toBeCloseTo(5, 12);
+    // Side by side on a card, each takes half of the time in which both ran.
+    const beside = fitKernelRates([{ program, spans: [span('a', 4, 1), span('b', 34, 1)] }]);
+    expect(beside.get('k.gemm')?.flopsPerSecond).toBeCloseTo(400, 9);
+    expect(beside.get('k.memory')?.bytesPerSecond).toBeCloseTo(85 / 32, 9);
   });
 });

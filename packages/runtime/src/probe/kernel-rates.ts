@@ -4,6 +4,7 @@
 import { median } from '@monta/core/units';
 import { priceKey } from '@monta/core/schedule';
 import type { KernelRate, Program, Span, Work } from '@monta/core';
+import { sharedSeconds } from './card-time.js';
 
 /** One timed kernel: its work (FLOPs of matrix kernels, bytes of the others) and its time. */
 interface Sample {
@@ -23,7 +24,7 @@ export interface TimedKernels {
 }
 
 /**
- * Rates of all kernels that ran, by what they are priced by. Work is in FLOPs for matrix kernels and in bytes for the
+ * Rates of all kernels that ran, by what they are priced by: of a kernel alone, also where spans of a card overlap. Work is in FLOPs for matrix kernels and in bytes for the
  * others.
  */
 export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, KernelRate> {
@@ -34,7 +35,9 @@ export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, Kerne
       for (const { id, body, uses } of template.operations)
         if (body.kind === 'kernel')
           bodies.set(`${template.name}/${id}`, { key: priceKey(body.name, uses), work: body.work });
-    for (const span of spans) {
+    const kernelSpans = spans.filter(({ operation }) => bodies.has(operation));
+    const seconds = sharedSeconds(kernelSpans);
+    for (const [place, span] of kernelSpans.entries()) {
       const body = bodies.get(span.operation);
       if (!body) continue;
       const { kind, flopsPerRow, bytesPerRow, fixedBytes } = body.work;
@@ -45,7 +48,7 @@ export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, Kerne
       kernels.set(body.key, samples);
       const times = samples.bySize.get(size) ?? [];
       samples.bySize.set(size, times);
-      times.push(span.end - span.ready);
+      times.push(seconds[place]);
     }
   }
   return new Map([...kernels].map(([name, samples]) => [name, rateOf(samples)]));

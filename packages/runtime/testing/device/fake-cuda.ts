@@ -32,9 +32,9 @@ export type FakeCalls = Readonly<Record<string, (...values: never[]) => unknown>
 /** What calls that do more need of the card. */
 export interface FakeTools {
   /** Puts work on a stream, with the addresses that it will use. */
-  append(stream: number, run: () => void, touches?: readonly number[]): void;
+  readonly append: (stream: number, run: () => void, touches?: readonly number[]) => void;
   /** Memory of the card while work runs. Throws where it is not all in one block that is given out. */
-  at(address: number, bytes: number): Uint8Array<ArrayBuffer>;
+  readonly at: (address: number, bytes: number) => Uint8Array<ArrayBuffer>;
 }
 
 /** Calls that make, and give back, handles of libraries. */

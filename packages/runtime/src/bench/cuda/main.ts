@@ -16,7 +16,7 @@ import { cardsHost, measureNodes } from './nodes.js';
 import { measureLinks } from './links.js';
 import { measureParallel, type ParallelReport } from './parallel.js';
 import { measurePredicted, type PredictedReport } from './predicted.js';
-import type { ReportPart } from './report.js';
+import { reportRevision, type ReportPart } from './report.js';
 import { runSanitizer, type SanitizerReport, type SanitizerRun } from './sanitizer.js';
 import { isNothing, lookAtHost, measureStarts, type StartsReport } from './starts.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
@@ -292,6 +292,7 @@ async function main(): Promise<void> {
   if (devices === 0) throw new Error(`no CUDA device here: ${reason}`);
   const context = new CudaContext();
   const report: Record<string, unknown> = {
+    revision: reportRevision,
     card: context.facts,
     driver: driverVersion(),
     node: process.version,

@@ -14,6 +14,7 @@ import {
   Random,
   readHfConfig,
   trainingFlopsPerToken,
+  type Span,
   type StepShape,
 } from '@monta/core';
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
@@ -21,6 +22,7 @@ import { CudaContext } from '../../device/cuda/context.js';
 import { CudaDevice } from '../../device/cuda/cuda-device.js';
 import { initialiseFromPool } from '../../execute/initialise.js';
 import { ParameterStore } from '../../execute/parameter-store.js';
+import { sharedSeconds } from '../../probe/card-time.js';
 import { TrainingExecutor } from '../../execute/training-executor.js';
 import { shiftLabels } from '../../transformer/index.js';
 
@@ -98,6 +100,18 @@ function summary(losses: readonly number[], seconds: readonly number[], flops: n
   return { losses, secondsPerStep, tokensPerSecond, teraflops, peakBytes };
 }
 
+/** By template and task: seconds of the card that kernels took, each moment counted once. Collectives are left out. */
+export function kernelSeconds(spans: readonly Span[]): Record<string, number> {
+  const kernels = spans.filter(({ collective }) => collective === undefined);
+  const sums: Record<string, number> = {};
+  for (const [place, seconds] of sharedSeconds(kernels).entries()) {
+    const { template, task } = kernels[place];
+    const name = `${template} ${task}`;
+    sums[name] = (sums[name] ?? 0) + seconds;
+  }
+  return sums;
+}
+
 /** Trains on the tokens, a step's worth after another; the last step is traced. `flops`: of a token, for the rate. */
 export function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasurement['monta'] {
   const context = new CudaContext();
@@ -109,7 +123,7 @@ export function runMonta(step: StepShape, ids: Int32Array, flops: number): Model
   const tokens = sequence * sequences;
   const steps = ids.length / tokens;
   const [losses, seconds]: [number[], number[]] = [[], []];
-  const kernels: Record<string, number> = {};
+  let kernels: Record<string, number> = {};
   for (let number = 1; number <= steps; number++) {
     const own = ids.subarray((number - 1) * tokens, number * tokens);
     const targets = new Int32Array(tokens);
@@ -119,11 +133,7 @@ export function runMonta(step: StepShape, ids: Int32Array, flops: number): Model
     seconds.push((performance.now() - start) / 1000);
     losses.push(crossEntropy);
     const spans = executor.takeSpans();
-    if (number === steps)
-      for (const { template, task, ready, end } of spans) {
-        const name = `${template} ${task}`;
-        kernels[name] = (kernels[name] ?? 0) + end - ready;
-      }
+    if (number === steps) kernels = kernelSeconds(spans);
   }
   const peakBytes = device.peakBytes;
   const regionBytes = executor.peakBytes;

@@ -5,7 +5,7 @@
 import { costModel, predictStep } from '@monta/core';
 import { cardsCluster } from '../../launch/cards.js';
 import { probeStepKernels } from '../../probe/index.js';
-import { modelStep, runMonta, tokensOf } from './model.js';
+import { kernelSeconds, modelStep, runMonta, tokensOf } from './model.js';
 
 export interface Compared {
   readonly predictedSeconds: number;
@@ -39,12 +39,7 @@ export async function measurePredicted(): Promise<PredictedReport> {
   const predicted = predictStep({ cluster, step, routing, seed: 1, model });
   if (!predicted.known) throw new Error(`the step cannot be priced: ${predicted.missing.join('; ')}`);
   const { secondsPerStep, kernels: measured } = runMonta(step, tokensOf(steps), 0);
-  const expected: Record<string, number> = {};
-  for (const { template, task, ready, end, collective } of predicted.trace.spans) {
-    if (collective !== undefined) continue;
-    const kernel = `${template} ${task}`;
-    expected[kernel] = (expected[kernel] ?? 0) + end - ready;
-  }
+  const expected = kernelSeconds(predicted.trace.spans);
   const names = [...new Set([...Object.keys(expected), ...Object.keys(measured)])];
   const compared = names
     .map((kernel) => ({

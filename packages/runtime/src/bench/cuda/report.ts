@@ -15,7 +15,15 @@ import type { StartsReport } from './starts.js';
 import type { TrainingComparison } from './training.js';
 import type { VerifiedModel } from './verified.js';
 
+/** What figures of a report mean, where that has changed: see `GpuReport.revision`. */
+export const reportRevision = 2;
+
 export interface GpuReport {
+  /**
+   * Absent: the compiled program made experts' products by the loop alone, and kernels that ran at the same time counted
+   * whole. 2: by the way that was measured to be the faster one, and each moment of the card counts once.
+   */
+  readonly revision?: number;
   readonly card: CardFacts;
   readonly driver?: string;
   readonly node: string;
