@@ -40,7 +40,8 @@ export function refuseCopies(environment: Environment): void {
   if (place === undefined) return;
   const { launcher, size, starts } = place;
   throw new InputError(
-    `${launcher} started ${size} processes, and each would run all ranks: only those of NCCL, and of MPI under mpirun or srun --mpi=pmix, are ranks of one run`,
+    `${launcher} started ${size} processes, and each would run all ranks: only those of NCCL, and of MPI under ` +
+      'mpirun or srun --mpi=pmix, are ranks of one run',
     {
       file: 'environment',
       expected: '--backend nccl on cards; srun --mpi=pmix or mpirun for --backend mpi; or one process',

@@ -39,10 +39,10 @@ const controlBytes = 1 << 16;
 const mebibyte = 2 ** 20;
 
 /**
- * Runs `lead` on rank 0 of the processes that mpirun or `srun --mpi=pmix` started, with a launcher whose jobs all of them run; every process
- * calls it. Resolves on rank 0 with what `lead` returned, and on the others with undefined once rank 0 is done. A job
- * has as many ranks as there are processes. Rank 0's messages reach `onMessage` at once, those of others when the job
- * ends. When a rank fails, its reason goes to standard error and mpirun ends all with exit code 1.
+ * Runs `lead` on rank 0 of the processes that mpirun or `srun --mpi=pmix` started, with a launcher whose jobs all of
+ * them run; every process calls it. Resolves on rank 0 with what `lead` returned, and on the others with undefined once
+ * rank 0 is done. A job has as many ranks as there are processes. Rank 0's messages reach `onMessage` at once, those of
+ * others when the job ends. When a rank fails, its reason goes to standard error, and all end with exit code 1.
  */
 export async function leadMpirun<T>(lead: (launcher: Launcher) => Promise<T>): Promise<T | undefined> {
   const place = underMpirun();

@@ -24,8 +24,8 @@ export interface TimedKernels {
 }
 
 /**
- * Rates of all kernels that ran, by what they are priced by: of a kernel alone, also where spans of a card overlap. Work is in FLOPs for matrix kernels and in bytes for the
- * others.
+ * Rates of all kernels that ran, by what they are priced by: of a kernel alone, also where spans of a card overlap.
+ * Work is in FLOPs for matrix kernels and in bytes for the others.
  */
 export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, KernelRate> {
   const kernels = new Map<string, Samples>();

@@ -20,8 +20,8 @@ export const reportRevision = 2;
 
 export interface GpuReport {
   /**
-   * Absent: the compiled program made experts' products by the loop alone, and kernels that ran at the same time counted
-   * whole. 2: by the way that was measured to be the faster one, and each moment of the card counts once.
+   * Absent: the compiled program made experts' products by the loop alone, and kernels that ran at the same time
+   * counted whole. 2: by the way that was measured to be the faster one, and each moment of the card counts once.
    */
   readonly revision?: number;
   readonly card: CardFacts;

@@ -9,10 +9,12 @@ import type { CudaContext } from './context.js';
 const halfBytes = 4 * 2 ** 20;
 /** Copies begin at multiples of it. */
 const alignment = 64;
+const wordBytes = 4;
 
 interface Half {
   readonly address: Address;
   readonly bytes: Uint8Array;
+  readonly words: Int32Array;
   /** Behind the last copy out of it. */
   readonly copied: Address;
 }
@@ -29,16 +31,19 @@ export class StreamUploads {
     this.#stream = stream;
   }
 
-  /** Appends a copy of `from`, which may change afterwards. */
-  copy(to: Address, from: NodeJS.TypedArray): void {
+  /** Appends a copy of `from`, words of 4 bytes, which may change afterwards. */
+  copy(to: Address, from: Int32Array | Uint32Array): void {
     const { runtime } = this.#context.libraries;
-    const bytes = new Uint8Array(from.buffer, from.byteOffset, from.byteLength);
-    for (let done = 0; done < bytes.length;) {
+    for (let done = 0; done < from.length;) {
       const half = this.#room();
-      const part = bytes.subarray(done, done + halfBytes - this.#used);
-      half.bytes.set(part, this.#used);
-      runtime.cudaMemcpyAsync(to + done, half.address + this.#used, part.length, cuda.copyAnyWay, this.#stream);
-      this.#used += Math.ceil(part.length / alignment) * alignment;
+      const room = (halfBytes - this.#used) / wordBytes;
+      // Small arrays have no buffer until somebody asks for it, which costs more than the copy.
+      const part = done === 0 && from.length <= room ? from : from.subarray(done, done + room);
+      const bytes = part.length * wordBytes;
+      half.words.set(part, this.#used / wordBytes);
+      const place = half.address + this.#used;
+      runtime.cudaMemcpyAsync(to + done * wordBytes, place, bytes, cuda.copyAnyWay, this.#stream);
+      this.#used += Math.ceil(bytes / alignment) * alignment;
       done += part.length;
     }
   }
@@ -58,7 +63,12 @@ export class StreamUploads {
 
   #make(): [Half, Half] {
     const { memory } = this.#context;
-    const half = (): Half => ({ ...memory.allocatePinned(halfBytes), copied: this.#context.createEvent() });
+    const half = (): Half => {
+      const pinned = memory.allocatePinned(halfBytes);
+      const { buffer, byteOffset } = pinned.bytes;
+      const words = new Int32Array(buffer, byteOffset, halfBytes / wordBytes);
+      return { ...pinned, words, copied: this.#context.createEvent() };
+    };
     const halves: [Half, Half] = [half(), half()];
     this.#context.onClose(() => {
       for (const one of halves) memory.freePinned(one);

@@ -193,7 +193,7 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
   'attention.core': (call) => {
     const { g, operands, numbers, fused } = core(call);
     if (fused !== undefined) {
-      const buffers = { ...operands, o: call.real('context'), statistics: call.f32('logSumExp') };
+      const buffers = { o: call.real('context'), statistics: call.f32('logSumExp'), ...operands };
       call.attention.forward(call.stream, fused, buffers);
       return;
     }
@@ -229,7 +229,7 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
     const { g, operands, numbers, fused } = core(call);
     const [dq, dk, dv] = projections.map((projection) => call.real('gradient', g.plane(projection)));
     if (fused !== undefined) {
-      const buffers = { ...operands, o: call.real('context'), statistics: call.f32('logSumExp') };
+      const buffers = { o: call.real('context'), statistics: call.f32('logSumExp'), ...operands };
       const gradients = { dO: call.real('contextGradient'), dQ: dq, dK: dk, dV: dv };
       call.attention.backward(call.stream, fused, buffers, gradients);
     } else {

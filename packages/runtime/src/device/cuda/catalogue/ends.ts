@@ -44,7 +44,7 @@ export const endKernels: CudaCatalogue<EndKernel> = {
     if (call.has('kept')) copyView(call.context, call.operand('stream').view, call.operand('kept').view, call.stream);
     const arrays = { x: call.real('stream'), weight: call.real('weight'), y: call.real('normed') };
     const shape = { rows, width, epsilon: call.arguments.epsilon };
-    cudaNormForward(call.on, shape, { ...arrays, inverseRms: call.scratch(rows) });
+    cudaNormForward(call.on, shape, { inverseRms: call.scratch(rows), ...arrays });
   },
   'norm.backward': (call) => {
     const { epsilon, accumulate: addDx } = call.arguments;
@@ -69,15 +69,15 @@ export const endKernels: CudaCatalogue<EndKernel> = {
   },
   embedding: (call) => {
     const { vocabulary, tp } = call.arguments;
-    const shape = { ...share(vocabulary, tp), tokens: call.rows('tokens'), hidden: call.columns('weight') };
+    const shape = { tokens: call.rows('tokens'), hidden: call.columns('weight'), ...share(vocabulary, tp) };
     const arrays = { ids: call.i32('tokens'), weight: call.real('weight'), out: call.real('embedded') };
     cudaEmbeddingForward(call.on, shape, arrays);
   },
   'embedding.backward': (call) => {
     const { vocabulary, tp, step } = call.arguments;
-    const shape = { ...share(vocabulary, tp), tokens: call.rows('tokens'), hidden: call.columns('gradient') };
+    const shape = { tokens: call.rows('tokens'), hidden: call.columns('gradient'), ...share(vocabulary, tp) };
     const arrays = { ids: call.i32('tokens'), dout: call.real('gradient'), dweight: call.f32('weightGradient') };
-    cudaEmbeddingBackward(call.on, { ...shape, paddingId: step.paddingId }, arrays);
+    cudaEmbeddingBackward(call.on, { paddingId: step.paddingId, ...shape }, arrays);
   },
   'head.logits': (call) => {
     const size = { rows: call.rows('normed'), inputs: call.columns('normed'), outputs: call.rows('weight') };
@@ -85,11 +85,11 @@ export const endKernels: CudaCatalogue<EndKernel> = {
     linear(call, size, { ...arrays, output: 'f32' });
   },
   'head.max': (call) => {
-    const shape = { ...share(call.arguments.vocabulary, call.arguments.tp), rows: call.rows('logits') };
+    const shape = { rows: call.rows('logits'), ...share(call.arguments.vocabulary, call.arguments.tp) };
     cudaCrossEntropyMax(call.on, shape, call.f32('logits'), call.f32('max'));
   },
   'head.sums': (call) => {
-    const shape = { ...share(call.arguments.vocabulary, call.arguments.tp), rows: call.rows('logits') };
+    const shape = { rows: call.rows('logits'), ...share(call.arguments.vocabulary, call.arguments.tp) };
     cudaCrossEntropySums(call.on, shape, {
       logits: call.f32('logits'),
       targets: call.i32('tokens', call.rows('tokens')),
@@ -120,7 +120,7 @@ export const endKernels: CudaCatalogue<EndKernel> = {
   },
   'head.softmax.backward': (call) => {
     const { vocabulary, tp, step } = call.arguments;
-    const shape = { ...share(vocabulary, tp), rows: call.rows('logits') };
+    const shape = { rows: call.rows('logits'), ...share(vocabulary, tp) };
     const logits = call.f32('logits');
     const arrays = {
       logits,

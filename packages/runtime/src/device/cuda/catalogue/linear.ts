@@ -61,7 +61,7 @@ export function sumOfRows(
   matrix: Matrix,
   arrays: { readonly x: Address; readonly factors?: Address; readonly out: Address },
 ): void {
-  sumRows(call.on, matrix, { ...arrays, scratch: call.scratch(normScratch(matrix)) });
+  sumRows(call.on, matrix, { scratch: call.scratch(normScratch(matrix)), ...arrays });
 }
 
 /** Where columns of a matrix lie: of elements of the launch's type, `width` from one row to the next. */

@@ -42,6 +42,6 @@ export const memoryKernels: CudaCatalogue<'copy' | 'fill' | 'gemm'> = {
   gemm: (call) => {
     const [m, n, k] = [call.rows('to'), call.columns('to'), call.columns('a')];
     const operands = { a: call.real('a'), b: call.real('b'), d: call.real('to') };
-    call.gemm.multiply(call.stream, { m, n, k, ...operands, storage: call.storage });
+    call.gemm.multiply(call.stream, { m, n, k, storage: call.storage, ...operands });
   },
 };

@@ -58,13 +58,13 @@ function follow(
   const { rows, plan } = uploadMoves(call, moves);
   const grid = { blocks: rows, threads: Math.min(threads, warp * Math.ceil(width / call.on.lanes / warp)) };
   call.on.launch('permute', 'follow_moves', grid, {
-    ...ends,
-    ...plan,
     rowToken: rowToken === undefined ? nullAddress : call.upload(rowToken),
     rowPick: weights === undefined ? nullAddress : call.upload(weights.rowPick),
     weights: weights?.values ?? nullAddress,
     pack: Number(to === 'packed'),
     width,
+    ...ends,
+    ...plan,
   });
 }
 
@@ -141,7 +141,7 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     const shape = { tokens, picks: pickRow.length / Math.max(1, tokens), width: call.columns('combined') };
     combine(
       call.on,
-      { ...shape, pickRow: call.upload(pickRow) },
+      { pickRow: call.upload(pickRow), ...shape },
       {
         rows: call.real('returned'),
         weights: call.has('weights') ? call.f32('weights') : undefined,
@@ -156,7 +156,7 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     const pickRow = call.upload(call.arguments.returned.pickRow);
     combineWeightGradient(
       call.on,
-      { ...shape, pickRow },
+      { pickRow, ...shape },
       {
         rows: call.real('returned'),
         dy: call.real('gradient'),
@@ -172,13 +172,13 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     }
     const width = call.columns('coarse');
     const ends = { from: call.real('coarse'), to: call.real('fine') };
-    const arrays = { ...ends, fromRow: call.upload(fromRow), toRow: call.upload(toRow) };
+    const arrays = { fromRow: call.upload(fromRow), toRow: call.upload(toRow), ...ends };
     const count = toRow.length * width;
     if (width % call.on.lanes !== 0)
-      call.on.launch('permute', 'move_elements', elements(count), { ...arrays, count, width });
+      call.on.launch('permute', 'move_elements', elements(count), { count, width, ...arrays });
     else {
       const grid = { blocks: fromRow.length, threads: call.on.rowThreads(width) };
-      call.on.launch('permute', 'move_rows', grid, { ...arrays, width });
+      call.on.launch('permute', 'move_rows', grid, { width, ...arrays });
     }
   },
   'rows.sum': (call) => {
@@ -190,11 +190,11 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
       const weights = call.has('weights') ? call.f32('weights') : 0;
       const grid = { blocks: rows, threads: call.on.rowThreads(width) };
       const pick = call.upload(picks);
-      call.on.launch('permute', 'sum_rows', grid, { ...arrays, ...places, pick, weights, width });
+      call.on.launch('permute', 'sum_rows', grid, { pick, weights, width, ...arrays, ...places });
       return;
     }
     const count = rows * width;
-    call.on.launch('permute', 'sum_elements', elements(count), { ...arrays, ...places, count, width });
+    call.on.launch('permute', 'sum_elements', elements(count), { count, width, ...arrays, ...places });
   },
   'rows.weigh': (call) => {
     const { fine, picks } = call.arguments.moves;
@@ -220,9 +220,9 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     const arrays = { returned: call.f32('returned'), gradient: call.f32('routeGradient') };
     const grid = elements(pickRow.length);
     call.on.launch('permute', 'gather_picks', grid, {
-      ...arrays,
       pickRow: call.upload(pickRow),
       picks: pickRow.length,
+      ...arrays,
     });
   },
 };

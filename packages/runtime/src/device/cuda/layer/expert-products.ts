@@ -148,14 +148,14 @@ export class LoopedProducts implements ExpertProducts {
       matrix.base + firstRow(matrix, run, run.row) * rowBytes(matrix, storage);
     for (const run of runs.runs)
       this.#gemm.multiply(stream, {
-        ...sizes(product, run.rows),
-        ...transposes(kind),
         storage,
         output: d.storage ?? storage,
         beta: Number(add),
         a: at(a, run),
         b: at(b, run),
         d: at(d, run),
+        ...sizes(product, run.rows),
+        ...transposes(kind),
       });
     return d;
   }
@@ -224,8 +224,6 @@ export class BatchedProducts implements ExpertProducts {
     };
     for (const bucket of buckets)
       this.#gemm.multiply(stream, {
-        ...sizes(product, bucket.rows),
-        ...transposes(kind),
         storage,
         output: d.storage ?? storage,
         add,
@@ -233,6 +231,8 @@ export class BatchedProducts implements ExpertProducts {
         a: pointers(a, bucket),
         b: pointers(b, bucket),
         d: pointers(d, bucket),
+        ...sizes(product, bucket.rows),
+        ...transposes(kind),
       });
     return d;
   }

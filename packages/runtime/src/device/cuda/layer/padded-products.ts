@@ -101,7 +101,7 @@ export class PaddedProducts implements ExpertProducts {
     if (kind === 'weight') {
       const narrower = a.columns <= b.columns ? a : b;
       const among = this.#twin(narrower);
-      padRows(this.#on, { ...plan, width: narrower.columns, from: narrower.base, to: among.base });
+      padRows(this.#on, { width: narrower.columns, from: narrower.base, to: among.base, ...plan });
       return this.#batched.multiply(stream, {
         ...product,
         a: narrower === a ? among : a,
@@ -110,7 +110,7 @@ export class PaddedProducts implements ExpertProducts {
     }
     const made = this.#batched.multiply(stream, { ...product, d: this.#twin(d) });
     if (anywhere) return made;
-    followMoves(this.#on, { ...plan, width: d.columns, from: made.base, to: d.base });
+    followMoves(this.#on, { width: d.columns, from: made.base, to: d.base, ...plan });
     return d;
   }
 

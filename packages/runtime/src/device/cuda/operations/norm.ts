@@ -13,7 +13,7 @@ export function cudaNormForward(
   { rows, width, epsilon }: NormShape,
   arrays: { readonly x: Address; readonly weight: Address; readonly y: Address; readonly inverseRms: Address },
 ): void {
-  on.launch('norm', 'rms_norm_forward', { blocks: rows, threads: on.rowThreads(width) }, { ...arrays, width, epsilon });
+  on.launch('norm', 'rms_norm_forward', { blocks: rows, threads: on.rowThreads(width) }, { width, epsilon, ...arrays });
 }
 
 /** How the backward's blocks share rows. */
@@ -49,7 +49,7 @@ export function cudaNormBackward(
   const { dweight, scratch: partial, addDx = false, ...rest } = arrays;
   const { blocks, rowsPerBlock } = rowBlocks(shape);
   const grid = { blocks, threads: on.rowThreads(width), sharedBytes: 4 * width };
-  on.launch('norm', 'rms_norm_backward', grid, { ...rest, partial, rows, width, rowsPerBlock, addDx: Number(addDx) });
+  on.launch('norm', 'rms_norm_backward', grid, { partial, rows, width, rowsPerBlock, addDx: Number(addDx), ...rest });
   columnSum(on, { rows: blocks, width }, partial, dweight);
 }
 

@@ -31,7 +31,8 @@ export function routerSelect(
   to: { readonly logits: Address; readonly probabilities: Address; readonly ids: Address; readonly weights: Address },
 ): void {
   const { grid, parameters } = router(shape);
-  on.launch('router', 'router_select', grid, { ...to, ...parameters });
+  const { logits, probabilities, ids, weights } = to;
+  on.launch('router', 'router_select', grid, { logits, probabilities, ids, weights, ...parameters });
 }
 
 /** dlogits in fp32 and, where `rounded` is given, in the storage type. See `routerBackward` of the CPU. */
@@ -103,7 +104,7 @@ export function chooseByScores(
   if (number > mostGroups) throw new RangeError(`${number} groups of experts: at most ${mostGroups} on a GPU`);
   const sharedBytes = 4 * tokensPerBlock * (shape.experts + number);
   const ofGroups = { groups: number, chosen, judges: by === 'largest' ? 1 : 2 };
-  const launched = { ...to, bias, ...parameters, ...ofGroups, scaling };
+  const launched = { bias, scaling, ...to, ...parameters, ...ofGroups };
   on.launch('router', 'router_choose', { ...grid, sharedBytes }, launched);
 }
 
@@ -113,7 +114,7 @@ export function addPicks(
   to: { readonly ids: Address; readonly picks: Address },
   { count, experts }: { readonly count: number; readonly experts: number },
 ): void {
-  on.launch('router', 'add_picks', { blocks: experts, threads: dropThreads }, { ...to, count });
+  on.launch('router', 'add_picks', { blocks: experts, threads: dropThreads }, { count, ...to });
 }
 
 const dropThreads = 256;
@@ -136,7 +137,7 @@ export function dropRouted(
   to: { readonly probabilities: Address; readonly ids: Address; readonly weights: Address },
 ): void {
   const { tokens, experts, picks, capacity } = drop;
-  on.launch('router', 'drop_routed', dropGrid(drop), { ...to, count: tokens * picks, experts, picks, capacity });
+  on.launch('router', 'drop_routed', dropGrid(drop), { count: tokens * picks, experts, picks, capacity, ...to });
 }
 
 /** The same of picks that several ranks noted: ids and weights are of the tokens of `slice`. */
@@ -147,7 +148,7 @@ export function dropGathered(
 ): void {
   const { tokens, picks, capacity, slice } = drop;
   const range = { first: slice.start * picks, end: slice.end * picks };
-  on.launch('router', 'drop_gathered', dropGrid(drop), { ...to, count: tokens * picks, picks, capacity, ...range });
+  on.launch('router', 'drop_gathered', dropGrid(drop), { count: tokens * picks, picks, capacity, ...range, ...to });
 }
 
 /** noted: fp32, tokens x 2 x picks: a token's picks as numbers, then their probabilities. */
@@ -158,5 +159,5 @@ export function notePicks(
 ): void {
   const count = tokens * picks;
   const grid = { blocks: Math.ceil(count / dropThreads), threads: dropThreads };
-  on.launch('router', 'note_picks', grid, { ...to, count, experts, picks });
+  on.launch('router', 'note_picks', grid, { count, experts, picks, ...to });
 }

@@ -28,7 +28,7 @@ export function cudaSplitNormApply(
   arrays: { readonly x: Address; readonly weight: Address; readonly squares: Address; readonly y: Address },
 ): void {
   const { rows, width, epsilon } = shape;
-  const parameters = { ...arrays, width, share: shareOf(shape), epsilon };
+  const parameters = { width, share: shareOf(shape), epsilon, ...arrays };
   on.launch('norm', 'split_norm_apply', { blocks: rows, threads }, parameters);
 }
 
@@ -38,7 +38,7 @@ export function cudaSplitNormDot(
   { rows, width }: SplitNormShape,
   arrays: { readonly x: Address; readonly weight: Address; readonly dy: Address; readonly dots: Address },
 ): void {
-  on.launch('norm', 'split_norm_dot', { blocks: rows, threads }, { ...arrays, width });
+  on.launch('norm', 'split_norm_dot', { blocks: rows, threads }, { width, ...arrays });
 }
 
 /**
@@ -62,6 +62,6 @@ export function cudaSplitNormBackward(
   const { dweight, scratch: partial, dy, ...rest } = arrays;
   const { blocks, rowsPerBlock } = rowBlocks(shape);
   const numbers = { rows, width, rowsPerBlock, share: shareOf(shape), epsilon };
-  on.launch('norm', 'split_norm_backward', { blocks, threads }, { ...rest, dy, dx: dy, partial, ...numbers });
+  on.launch('norm', 'split_norm_backward', { blocks, threads }, { dy, dx: dy, partial, ...rest, ...numbers });
   columnSum(on, { rows: blocks, width }, partial, dweight);
 }

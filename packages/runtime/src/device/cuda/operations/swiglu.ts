@@ -34,14 +34,15 @@ export function swigluForward(
   on: Launcher,
   shape: ExpertRows,
   {
+    gateUp,
+    activated,
     kept = nullAddress,
-    ...required
   }: { readonly gateUp: Address; readonly activated: Address; readonly kept?: Address },
 ): void {
   const { rows: blocks, ffn, total = nullAddress, weights = nullAddress, rowPick = nullAddress } = shape;
   const grid = { blocks, threads: on.rowThreads(ffn) };
-  const arrays = { ...required, weights, rowPick, total, kept, ffn };
-  on.launch('swiglu', 'swiglu_forward', grid, { ...arrays, ...movesOf(shape) });
+  const arrays = { gateUp, activated, weights, rowPick, total, kept };
+  on.launch('swiglu', 'swiglu_forward', grid, { ffn, ...arrays, ...movesOf(shape) });
 }
 
 /** dgateUp (may be gateUp), activated again where asked, and dweights by pick where asked. */
@@ -58,12 +59,13 @@ export function swigluBackward(
   },
 ): void {
   const { rows, ffn, total = nullAddress, weights = nullAddress, rowPick = nullAddress } = shape;
-  const { activated = nullAddress, dweights = nullAddress, ...required } = arrays;
+  const { gateUp, dactivated, dgateUp, activated = nullAddress, dweights = nullAddress } = arrays;
   on.rowThreads(ffn);
   const grid = { blocks: Math.ceil(rows / warpsPerBlock), threads: warp * warpsPerBlock };
   on.launch('swiglu', 'swiglu_backward', grid, {
-    ...required,
-    ...movesOf(shape),
+    gateUp,
+    dactivated,
+    dgateUp,
     activated,
     dweights,
     weights,
@@ -71,6 +73,7 @@ export function swigluBackward(
     total,
     rows,
     ffn,
+    ...movesOf(shape),
   });
 }
 
@@ -83,7 +86,7 @@ export function clampedForward(
   { alpha, limit }: ClampedSwiglu,
   arrays: { readonly gateUp: Address; readonly activated: Address },
 ): void {
-  on.launch('swiglu', 'swiglu_clamped_forward', { blocks, threads: clampedThreads }, { ...arrays, ffn, alpha, limit });
+  on.launch('swiglu', 'swiglu_clamped_forward', { blocks, threads: clampedThreads }, { ffn, alpha, limit, ...arrays });
 }
 
 /** dgateUp may be gateUp. */
@@ -93,5 +96,5 @@ export function clampedBackward(
   { alpha, limit }: ClampedSwiglu,
   arrays: { readonly gateUp: Address; readonly dactivated: Address; readonly dgateUp: Address },
 ): void {
-  on.launch('swiglu', 'swiglu_clamped_backward', { blocks, threads: clampedThreads }, { ...arrays, ffn, alpha, limit });
+  on.launch('swiglu', 'swiglu_clamped_backward', { blocks, threads: clampedThreads }, { ffn, alpha, limit, ...arrays });
 }

@@ -27,8 +27,8 @@ export function cudaRope(
   const { rows, heads, sequence, half, stride = 2 * half, offset = 0, interleaved = false } = shape;
   const pairs = rows * heads * half;
   const grid = { blocks: Math.ceil(pairs / threads), threads };
-  const numbers = { pairs, heads, sequence, half, stride, offset, interleaved: Number(interleaved), direction };
-  on.launch('rope', 'rope', grid, { ...arrays, ...numbers });
+  const numbers = { pairs, heads, sequence, half, stride, offset, interleaved: Number(interleaved) };
+  on.launch('rope', 'rope', grid, { direction, ...arrays, ...numbers });
 }
 
 /** out [tokens, hidden]: the weight's rows of the ids held here, zeros for others. */
@@ -38,7 +38,7 @@ export function cudaEmbeddingForward(
   arrays: { readonly ids: Address; readonly weight: Address; readonly out: Address },
 ): void {
   const grid = { blocks: tokens, threads: on.rowThreads(hidden) };
-  on.launch('embedding', 'embedding_forward', grid, { ...arrays, first, count, hidden });
+  on.launch('embedding', 'embedding_forward', grid, { first, count, hidden, ...arrays });
 }
 
 /** dweight (fp32) += dout, in token order. */
@@ -49,7 +49,7 @@ export function cudaEmbeddingBackward(
 ): void {
   const { paddingId: padding = -1, tokens: blocks } = shape;
   const { first, count, tokens, hidden } = shape;
-  const parameters = { ...arrays, first, count, padding, tokens, hidden };
+  const parameters = { first, count, padding, tokens, hidden, ...arrays };
   on.launch('embedding', 'embedding_backward', { blocks, threads }, parameters);
 }
 
@@ -68,7 +68,7 @@ export function cudaCrossEntropySums(
   { rows, first, count }: LossShape,
   arrays: { readonly logits: Address; readonly targets: Address; readonly largest: Address; readonly sums: Address },
 ): void {
-  on.launch('cross-entropy', 'cross_entropy_sums', { blocks: rows, threads }, { ...arrays, rows, first, count });
+  on.launch('cross-entropy', 'cross_entropy_sums', { blocks: rows, threads }, { rows, first, count, ...arrays });
 }
 
 /** *total (fp64) = the sum of the losses, or more with `add`. */
@@ -78,7 +78,7 @@ export function cudaCrossEntropyLoss(
   arrays: { readonly targets: Address; readonly sums: Address; readonly total: Address },
   add = false,
 ): void {
-  const parameters = { ...arrays, rows, add: Number(add) };
+  const parameters = { rows, add: Number(add), ...arrays };
   on.launch('cross-entropy', 'cross_entropy_loss', { blocks: 1, threads: lossThreads }, parameters);
 }
 
@@ -95,6 +95,6 @@ export function cudaCrossEntropyGradient(
   },
   scale: number,
 ): void {
-  const parameters = { ...arrays, first, count, scale };
+  const parameters = { first, count, scale, ...arrays };
   on.launch('cross-entropy', 'cross_entropy_gradient', { blocks: rows, threads }, parameters);
 }

@@ -93,5 +93,5 @@ export function cudaBalanceBias(
   state: { readonly bias: Address; readonly picks: Address; readonly squares: Address },
   { experts, rate }: { readonly experts: number; readonly rate: number },
 ): void {
-  on.launch('update', 'balance_bias', { blocks: 1, threads }, { ...state, experts, rate });
+  on.launch('update', 'balance_bias', { blocks: 1, threads }, { experts, rate, ...state });
 }
