@@ -37,7 +37,7 @@ describe('monta bench dispatch', () => {
   let result: Result;
   beforeAll(async () => {
     result = JSON.parse((await bench(...shape, ...place, ...short, '--json')).out) as Result;
-  }, 60_000);
+  });
 
   it('measures every pair of halves in every chunk count, both passes, and checks each result', () => {
     const cases = result.cases.map(({ name, chunks, pass }) => `${name} ${chunks} ${pass}`);
@@ -101,7 +101,7 @@ describe('monta bench dispatch', () => {
     expect(code).toBe(0);
     expect(out).toContain('8 ranks as threads');
     expect(out).toContain('2 of 4 nodes; all 4 devices of each; the others are idle');
-  }, 30_000);
+  });
 
   it('computes what a flag of overlap asks for, beside what travels or apart, with the same results', async () => {
     const model = ['--model', 'deepseek-v2-lite', '--cluster', 'laptop-2x2', '--layout', 'dp=4,ep=4'];
@@ -119,7 +119,7 @@ describe('monta bench dispatch', () => {
     const timed = Object.keys(probe.kernels).join();
     for (const kernel of ['moe.experts', 'moe.experts.weightGradient', 'mlp', 'mlp.backward'])
       expect(timed).toContain(kernel);
-  }, 60_000);
+  });
 
   it.each([
     [['--no-overlap-reductions'], /^--overlap-reductions .*\n.*\n.*monta train --overlap-reductions/u],

@@ -30,7 +30,7 @@ beforeAll(async () => {
   trace = join(folder, readdirSync(folder)[0] ?? '', 'trace.json');
   spans = readPerfetto(readFileSync(trace, 'utf8'), trace).find(({ kind }) => kind === 'measured')?.spans ?? [];
   ({ measurements, warnings } = readMeasurementFile(trace, { cluster: getCluster('laptop-2x2') }));
-}, 300_000);
+});
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Seconds of the spans of an operation on the cluster's own clock, of the slowest member of each group. */

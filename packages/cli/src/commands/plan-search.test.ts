@@ -14,7 +14,7 @@ describe('monta plan without a layout', () => {
   let ran: Ran;
   beforeAll(async () => {
     ran = await plan('--framework', 'megatron', '--sharing', 'distributed-optimizer', '--output', file);
-  }, 120_000);
+  });
   afterAll(() => {
     rmSync(folder, { recursive: true });
   });
@@ -92,7 +92,7 @@ describe('monta plan without a layout', () => {
     expect(refused.code).toBe(2);
     expect(refused.err).toMatch(/no layout of mixtral-8x22b \(141 billion parameters\) fits on 8 x /u);
     expect(refused.err).toMatch(/the nearest that fits: .* devices/u);
-  }, 120_000);
+  });
 });
 
 describe('plans from files', () => {
@@ -101,7 +101,7 @@ describe('plans from files', () => {
   beforeAll(async () => {
     await plan('--framework', 'megatron', '--no-flips', '--output', first);
     await plan('--tp', '4', '--pp', '2', '--no-flips', '--output', second);
-  }, 120_000);
+  });
   afterAll(() => {
     rmSync(folder, { recursive: true });
   });

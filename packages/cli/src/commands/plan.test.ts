@@ -45,7 +45,7 @@ describe('monta plan', () => {
   beforeAll(async () => {
     result = JSON.parse((await plan(...paper, '--no-flips', '--json')).out) as Plan;
     text = (await plan(...paper, '--no-flips')).out;
-  }, 240_000);
+  });
 
   it('puts the fastest first, marks it, and keeps the baseline in sight', () => {
     const seconds = result.candidates.map((candidate) => candidate.seconds);

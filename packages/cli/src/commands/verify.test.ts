@@ -44,7 +44,7 @@ describe.runIf(testsOverMpi)('monta verify --backend mpi', () => {
     expect(result).toMatchObject({ layout: 'tp=2', backend: 'mpi', passed: true });
     expect(result.results.map(({ dispatcher }) => dispatcher)).toEqual(['scattered:3/2']);
     expect(result.results[0]?.quantities).toHaveLength(7);
-  }, 120_000);
+  });
 
   it('ends with exit code 1 where a quantity is past its tolerance', async () => {
     expect(await verify(tampered(), '--dispatcher', 'sliced', '--layout', 'tp=2', '--backend', 'mpi')).toMatchObject({
@@ -52,7 +52,7 @@ describe.runIf(testsOverMpi)('monta verify --backend mpi', () => {
       out: expect.stringMatching(/trajectory +\S+ +2e-3 +past it: loss of step 3/) as string,
       err: expect.stringMatching(/is not computed as expected on tp=2$/m) as string,
     });
-  }, 60_000);
+  });
 });
 
 /** A folder that expects another loss at step 3. */

@@ -6,7 +6,7 @@ import { fuzz } from './fuzz.js';
 /** Threads run built files. */
 const worker = pathToFileURL(fileURLToPath(new URL('../../dist-testing/fuzz/fuzz.worker.js', import.meta.url)));
 
-it('reads or refuses 1,200 mutated files, and neither crashes nor hangs', { timeout: 120_000 }, async () => {
+it('reads or refuses 1,200 mutated files, and neither crashes nor hangs', async () => {
   const { counts, troubles, next } = await fuzz({ worker, seed: 1, first: 0, count: 1200 });
   expect(troubles).toEqual([]);
   expect(next).toBe(1200);

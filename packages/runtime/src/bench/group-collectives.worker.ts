@@ -1,12 +1,11 @@
 /** A rank of the benchmark of collectives over a layout's groups. */
 import { hostname } from 'node:os';
-import { median } from '@monta/core';
+import { median, maxOf } from '@monta/core/units';
 import { firstCard } from '../device/cuda/bindings/index.js';
 import type { RankContext } from '../launch/rank-context.js';
 import { runRank } from '../launch/rank.js';
 import { Laboratory, wholeBytes } from '../probe/network-experiment.js';
 import { processorName } from '../probe/network.js';
-import { maxOf } from '@monta/core/units';
 import type { CollectiveRow, GroupCollectivesJob, GroupCollectivesMessage, RankPlace } from './group-collectives.js';
 
 runRank<GroupCollectivesJob>(async (context) => {

@@ -113,7 +113,6 @@ function stripDigests(path: string): void {
 
 it.each(['state', 'hf', 'foreign hf'] as const)(
   'of a checkpoint (%s) are refused by name or change nothing',
-  { timeout: 240_000 },
   (kind) => {
     const tensors = randomTensors(smallModel, 4);
     const weights = new Map([...tensors].filter(([name]) => name.startsWith('weight/')));

@@ -94,7 +94,7 @@ describe.each(['mixtral', 'qwen3_moe', 'olmoe'] as const)('%s, trained on four r
     if (result === undefined) throw new Error('no rank returned');
     trained = result.after;
     before = result.before;
-  }, 120_000);
+  });
 
   /**
    * Names of the tensors that a reader finds missing, misplaced, mis-shaped or with other bits than the trained ones.

@@ -14,7 +14,7 @@ describe('a contest', () => {
     const shape = dispatchShape({ ...layout, ranksPerNode: 2 });
     const strategies = dispatchVariants(shape, [1, 2]).map(({ strategy }) => strategy);
     const one: ContestCase = { shape, routing: { kind: 'uniform' }, seed: 1, strategies, tried: [1, 3], kept: [0] };
-    const job = { cases: [one, one], trialRuns: 2, finalRuns: 3, finalShare: 0, checkedRows: 3, seconds: 60 };
+    const job = { cases: [one, one], trialRuns: 2, finalRuns: 3, finalShare: 0, checkedRows: 3, seconds: 600 };
     const results: ContestResult[] = [];
     await runContest({ job, onResult: (result) => results.push(result) });
     expect(results.map(({ place }) => place)).toEqual([0, 1]);
@@ -35,7 +35,7 @@ describe('a contest', () => {
     const shape = dispatchShape({ ...layout, ranksPerNode: 2 });
     const strategies = dispatchVariants(shape, [1, 2]).map(({ strategy }) => strategy);
     const one: ContestCase = { shape, routing: { kind: 'uniform' }, seed: 1, strategies, tried: [], kept: [] };
-    const job = { cases: [one], trialRuns: 0, finalRuns: 1, finalShare: 0, onceShare: 0, seconds: 60 };
+    const job = { cases: [one], trialRuns: 0, finalRuns: 1, finalShare: 0, onceShare: 0, seconds: 600 };
     const results: ContestResult[] = [];
     await runContest({ job, onResult: (result) => results.push(result) });
     const [{ ways }] = results;

@@ -1,5 +1,6 @@
 /** The cards of this machine as a cluster, for runs that name none. */
-import { getCluster, InputError, type Cluster } from '@monta/core';
+import { getCluster, type Cluster } from '@monta/core/cluster';
+import { InputError } from '@monta/core/units';
 import { cudaAvailable, firstCard } from '../device/cuda/bindings/index.js';
 
 /** Families of core's presets, as they stand in the names of cards: `NVIDIA H100 80GB HBM3`. */

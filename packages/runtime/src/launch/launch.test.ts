@@ -4,6 +4,7 @@ import { keepThreads } from './kept-threads.js';
 import type { TransferRecord } from '../comm/communicator.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { RankFailure } from './failure.js';
+import { withPatience } from '../../testing/patience.js';
 import type { LaunchTestData } from '../../testing/launch/launch.worker.js';
 
 const workerModule = builtTesting('launch/launch.worker');
@@ -91,9 +92,11 @@ describe('launchLocal', () => {
   });
 
   it('gives up on a rank that keeps others waiting for longer than allowed', async () => {
-    const failure = await failureOf(launch('never come', 3, 2, { stuckAfterSeconds: 1 }));
-    expect(failure.rank).toBe(2);
-    expect(failure.reason).toMatch(/barrier "roll call".*rank 2 has not submitted it, awaited by ranks? [01]/s);
+    await withPatience(1, async (stuckAfterSeconds) => {
+      const failure = await failureOf(launch('never come', 3, 2, { stuckAfterSeconds }));
+      expect(failure.rank).toBe(2);
+      expect(failure.reason).toMatch(/barrier "roll call".*rank 2 has not submitted it, awaited by ranks? [01]/s);
+    });
   });
 
   it('stops when its signal does', async () => {

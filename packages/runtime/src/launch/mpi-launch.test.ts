@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { TransferRecord } from '../comm/communicator.js';
 import { testsOverMpi } from '../../testing/hosts.js';
 import { builtTesting } from '../../testing/built.js';
+import { withPatience } from '../../testing/patience.js';
 import { RankFailure } from './failure.js';
 import type { LaunchTestData } from '../../testing/launch/launch.worker.js';
 import { Hub, type HubEvent } from './mpi-hub.js';
@@ -80,14 +81,18 @@ describe.runIf(testsOverMpi)('launchMpi', () => {
   });
 
   it('gives up on a rank that keeps others waiting for longer than allowed', async () => {
-    const failure = await failureOf(launch('never come', 3, 2, { stuckAfterSeconds: 1 }));
-    expect(failure.rank).toBe(2);
-    expect(failure.reason).toMatch(/barrier "roll call".*rank 2 has not submitted it, awaited by rank [01]/s);
+    await withPatience(1, async (stuckAfterSeconds) => {
+      const failure = await failureOf(launch('never come', 3, 2, { stuckAfterSeconds }));
+      expect(failure.rank).toBe(2);
+      expect(failure.reason).toMatch(/barrier "roll call".*rank 2 has not submitted it, awaited by rank [01]/s);
+    });
   });
 
   it('gives up on an event that nobody records', async () => {
-    const { reason } = await failureOf(launch('unrecorded event', 2, 0, { stuckAfterSeconds: 0.5 }));
-    expect(reason).toMatch(/never completed/);
+    await withPatience(0.5, async (stuckAfterSeconds) => {
+      const { reason } = await failureOf(launch('unrecorded event', 2, 0, { stuckAfterSeconds }));
+      expect(reason).toMatch(/never completed/);
+    });
   });
 
   it('stops when its signal does', async () => {
@@ -131,7 +136,7 @@ function run(...behaviour: string[]): { status: number | null; stdout: string; s
     environment: [],
     command: [process.execPath, main, ...behaviour],
   });
-  return spawnSync('mpirun', command, { encoding: 'utf8', timeout: 30_000 });
+  return spawnSync('mpirun', command, { encoding: 'utf8' });
 }
 
 describe.runIf(testsOverMpi)('a job that the person starts with mpirun', () => {
@@ -171,7 +176,7 @@ describe('the launcher of a job over MPI', () => {
       maximumMemoryBytes: undefined,
       trace: false,
       stuckAfterSeconds: undefined,
-      lostAfterSeconds: 10,
+      lostAfterSeconds: 600,
     };
     const made = new Hub({
       ranks: 2,
@@ -179,7 +184,7 @@ describe('the launcher of a job over MPI', () => {
       token: 'a'.repeat(64),
       version: '1.0.0',
       job,
-      startSeconds: 10,
+      startSeconds: 600,
       onEvent: (event) => events.push(event),
     });
     hubs.push(made);

@@ -1,11 +1,14 @@
 /** Processes that somebody else started, found and led by rank 0; their ranks are processes without cards. */
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { InputError } from '@monta/core/units';
 import { builtTesting } from '../../testing/built.js';
+import { withPatience } from '../../testing/patience.js';
 import type { MeshJob, MeshRank } from '../../testing/launch/mesh-rank.main.js';
 import { RankFailure } from './failure.js';
 import { sendFrame, sendToken } from './mpi-frames.js';
@@ -20,12 +23,23 @@ let port = 0;
 
 beforeAll(async () => {
   base = mkdtempSync(join(tmpdir(), 'monta-started-'));
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  ({ port } = server.address() as AddressInfo);
-  await new Promise((resolve) => server.close(resolve));
+  port = await freePort();
 });
 afterAll(() => rmSync(base, { recursive: true }));
+
+/** A port that nobody listens at. Those from 32768 on go to calls of other tests, at any time. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const candidate = randomInt(20_000, 32_000);
+    const server = createServer();
+    const listening = once(server, 'listening').then(() => true);
+    const taken = once(server, 'error').then(() => false);
+    server.listen(candidate, '127.0.0.1');
+    const free = await Promise.race([listening, taken]);
+    server.close();
+    if (free) return candidate;
+  }
+}
 
 /** As torchrun starts rank `rank` of `size`, on so many hosts. */
 function environmentOf(rank: number, size: number, hosts: number, run: string): Environment {
@@ -52,7 +66,7 @@ interface Run {
 }
 
 /** What rank 0's jobs return, or how the run fails; all processes of the run are this one. */
-async function lead({ size, hosts = 1, run, job = {}, jobs = 1, missing = [], startSeconds = 20 }: Run) {
+async function lead({ size, hosts = 1, run, job = {}, jobs = 1, missing = [], startSeconds = 300 }: Run) {
   const ranks = Array.from({ length: size }, (_, rank) => rank).filter((rank) => !missing.includes(rank));
   const [first, ...others] = ranks.map(async (rank) => {
     const environment = environmentOf(rank, size, hosts, run);
@@ -114,8 +128,10 @@ describe('processes that a launcher started', () => {
   });
 
   it('name a rank that does not come', async () => {
-    const failure = await failureOf(lead({ size: 3, run: 'missing', missing: [2], startSeconds: 0.5 }));
-    expect(failure.message).toBe('rank 2 failed: it did not start within 0.5 s');
+    await withPatience(0.5, async (startSeconds) => {
+      const failure = await failureOf(lead({ size: 3, run: 'missing', missing: [2], startSeconds }));
+      expect(failure.message).toBe(`rank 2 failed: it did not start within ${startSeconds} s`);
+    });
   });
 
   it('are refused where the job has another number of ranks', async () => {
@@ -164,12 +180,17 @@ describe('strangers', () => {
   });
 
   it('are told what may be wrong where a rank shows another token', async () => {
-    const run = failureOf(lead({ size: 2, hosts: 2, run: 'token', missing: [1], startSeconds: 0.5 }));
+    const run = failureOf(lead({ size: 2, hosts: 2, run: 'token', missing: [1] }));
     const environment = { ...environmentOf(1, 2, 2, 'token'), MONTA_TOKEN: token.replace('a', 'b') };
     const place = startedPlace(environment)!;
     const other = leadStarted({ place, environment, base, main, cards: () => ['card'] }, () => Promise.resolve());
     await expect(other).rejects.toThrow('is the token the same on all hosts?');
-    expect((await run).message).toMatch(/rank 1 failed: it did not start/u);
+    // Rank 0 goes on waiting, until somebody who knows the token ends the run.
+    await call((socket) => {
+      sendToken(socket, token);
+      sendFrame(socket, hello);
+    });
+    expect((await run).message).toMatch(/rank 1 failed: on host h/u);
   });
 
   it('of another version end the run, both versions named', async () => {

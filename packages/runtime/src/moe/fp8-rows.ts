@@ -3,7 +3,7 @@
  * at most), then one f32 scale for every `scaleGroup` elements, little-endian. A group is divided by its scale, its
  * largest magnitude over 448, before it is rounded, so that no element is cut off.
  */
-import { fp8RowBytes, scaleGroup } from '@monta/core';
+import { fp8RowBytes, scaleGroup } from '@monta/core/schedule';
 
 const largest = 448;
 /** Bits of NaN. */

@@ -3,7 +3,9 @@
  * Results are in the cluster's own time: what an emulation slowed down is divided out again.
  */
 import { cpus } from 'node:os';
-import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe, maxOf, minOf } from '@monta/core';
+import { deviceCount, type Cluster } from '@monta/core/cluster';
+import type { Measurement, MeasuredOp, Probe } from '@monta/core/cost';
+import { maxOf, minOf } from '@monta/core/units';
 import { firstCard } from '../device/cuda/bindings/index.js';
 import type { MoverReport } from '../comm/local/mover.worker.js';
 import { localLauncher, type Launcher } from '../launch/index.js';

@@ -60,7 +60,7 @@ async function diverge(job: TrainJob): Promise<{ failure: RankFailure; reports: 
   return { failure, reports };
 }
 
-describe('a run that diverges', { timeout: 120_000 }, () => {
+describe('a run that diverges', () => {
   it.each<PartialLayout>([{}, { tp: 2, dp: 2, ep: 2 }])('under %j ends, and names step and tensor', async (layout) => {
     const checkpoints = mkdtempSync(join(folder, 'run-'));
     const { failure, reports } = await diverge(jobOf(layout, checkpoints, { badSteps: 2 }));

@@ -65,7 +65,7 @@ async function saved(launcher: Launcher): Promise<CheckpointReport> {
 
 const stateOf = ({ path }: CheckpointReport): string => readFileSync(join(path, 'state.json'), 'utf8');
 
-describe('a checkpoint', { timeout: 120_000 }, () => {
+describe('a checkpoint', () => {
   it('is as large as its tensors and a little, though the text is larger, and says so', async () => {
     const report = await saved(localLauncher);
     const onDisk = readdirSync(report.path).reduce((sum, name) => sum + statSync(join(report.path, name)).size, 0);

@@ -90,7 +90,9 @@ function compute(
     ...(model.padTokenId === undefined ? {} : { paddingId: model.padTokenId }),
   });
   const { observe } = captured;
-  const result = executor.trainStep([batchOf(job, step, rank, 0)], { targets, number: 1, observe });
+  const optimizer = job.trajectory?.optimizer;
+  // The trajectory begins with this step: its gradients stay behind the update.
+  const result = executor.trainStep([batchOf(job, step, rank, 0)], { targets, number: 1, optimizer, observe });
   const { logits, probabilities } = captured.take();
   const full = store.gather(
     store.list.filter(isTrained).map(({ name }) => name),
@@ -98,11 +100,9 @@ function compute(
     endpoint,
   );
   const trajectory = (job.trajectory?.steps ?? []).map((_, index): [number, number] => {
-    const { loss, gradientNorm } = executor.trainStep([batchOf(job, step, rank, index)], {
-      targets,
-      number: index + 1,
-      optimizer: job.trajectory?.optimizer,
-    });
+    const batches = [batchOf(job, step, rank, index)];
+    const { loss, gradientNorm } =
+      index === 0 ? result : executor.trainStep(batches, { targets, number: index + 1, optimizer });
     return [loss, gradientNorm];
   });
   executor.close();

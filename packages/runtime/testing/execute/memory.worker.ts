@@ -1,5 +1,6 @@
 /** A rank of the memory tests: runs a step of every case, and returns what the rank held at its highest so far. */
-import { rankPlace, replicaIndex } from '@monta/core';
+import { replicaIndex } from '@monta/core/layout';
+import { rankPlace } from '@monta/core/schedule';
 import { runRank } from '#runtime/launch/index.js';
 import { caseTensor, type RankCase } from './multi-rank-data.js';
 import { ParameterStore } from '#runtime/execute/parameter-store.js';

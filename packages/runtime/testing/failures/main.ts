@@ -33,6 +33,12 @@ const place = {
 };
 /** What mpirun, and processes that end, may take beside the times stated. */
 const startSeconds = 20;
+const smokeOnly = process.argv.includes('--smoke');
+/**
+ * How often the times stated a case may take. What CI runs stands beside other tests, on a machine of any speed: there
+ * the bound only tells a job that ends from one that hangs.
+ */
+const patience = smokeOnly ? 6 : 1;
 
 /** What a case works on while its job runs. */
 interface Running {
@@ -198,8 +204,8 @@ async function runCase(given: Case): Promise<void> {
   await harm;
   try {
     check(given, outcome);
-    if (seconds > given.withinSeconds)
-      throw new Error(`took ${seconds.toFixed(1)} s, expected ${given.withinSeconds} s`);
+    const mostSeconds = given.withinSeconds * patience;
+    if (seconds > mostSeconds) throw new Error(`took ${seconds.toFixed(1)} s, expected ${mostSeconds} s`);
     await checkGone(pids);
   } finally {
     undo();
@@ -226,7 +232,7 @@ function check({ expected }: Case, { results, error }: { results: unknown[] | un
  * No process of the job is left, at the latest when ranks that were cut off have missed their launcher for long enough.
  */
 async function checkGone(pids: readonly number[]): Promise<void> {
-  const until = performance.now() + (lostAfterSeconds + 6) * 1000;
+  const until = performance.now() + (lostAfterSeconds + 6) * patience * 1000;
   while (performance.now() < until) {
     if (!pids.some((pid) => pid !== undefined && alive(pid))) return;
     await pause(0.2);
@@ -244,7 +250,6 @@ function alive(pid: number): boolean {
 }
 
 const diskCase = 'the disk fills during a checkpoint';
-const smokeOnly = process.argv.includes('--smoke');
 /** Only cases with these words in their names. */
 const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const named = (name: string): boolean => words.every((word) => name.includes(word));

@@ -1,9 +1,9 @@
 /** A rank of the failure suite: sums until rank 0 says that it is enough, and checks every sum. */
+import { existsSync } from 'node:fs';
 import { runRank } from '#runtime/launch/rank.js';
 
-export interface FailureJob {
-  readonly seconds: number;
-}
+/** It is enough after so many seconds, or once a file is there. */
+export type FailureJob = { readonly seconds: number } | { readonly untilFile: string };
 
 const elements = 1 << 14;
 
@@ -16,10 +16,12 @@ runRank<FailureJob>(({ rank, size, endpoint, device, data, report }) => {
   const view = device.allocate('f32', elements);
   const sums = new Float32Array(elements);
   report({ pid: process.pid });
-  const until = endpoint.now() + data.seconds;
+  const began = endpoint.now();
+  const enough = (): boolean =>
+    'seconds' in data ? endpoint.now() > began + data.seconds : existsSync(data.untilFile);
   for (let step = 1; ; step++) {
     sums.fill(rank + step);
-    sums[0] = rank === 0 && endpoint.now() > until ? 1 : 0;
+    sums[0] = rank === 0 && enough() ? 1 : 0;
     device.write(view, sums);
     device.wait(world.allReduce(view, { label: `step ${step}` }));
     device.read(view, sums);

@@ -20,13 +20,16 @@ export interface CaseTurns {
   readonly repetitions: number;
 }
 
-/** Turns that fill so many seconds, where all variants once take `roundSeconds`, within a fewest and a most of runs. */
+/**
+ * Turns that fill so many seconds, where all variants once take `roundSeconds`, within a fewest and a most of runs. One
+ * turn where they are to fill none.
+ */
 export function turnsFor(
   seconds: number,
   roundSeconds: number,
   [fewest, most]: readonly [number, number],
 ): Pick<CaseTurns, 'turns' | 'repetitions'> {
-  const runs = Math.min(most, Math.max(fewest, seconds / roundSeconds));
+  const runs = seconds === 0 ? 1 : Math.min(most, Math.max(fewest, seconds / roundSeconds));
   return { turns: Math.ceil(runs / runsAtATime), repetitions: runsAtATime };
 }
 

@@ -81,7 +81,7 @@ describe('the search of a plan', () => {
         tried += 1;
       }
     expect(best?.seconds).toBeLessThanOrEqual(fastest);
-  }, 120_000);
+  });
 
   it.each(['mixtral-8x7b', 'deepseek-v2', 'llama-3-8b'])(
     'counts on less memory with every step of recomputation, which is so: %s',

@@ -5,20 +5,11 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { appendAll } from '@monta/core/units';
-import {
-  getModel,
-  inChunks,
-  median,
-  minOf,
-  namedStrategies,
-  parseLayout,
-  strategyLabel,
-  type MoeModel,
-  type Span,
-  type StepShape,
-  type Strategy,
-} from '@monta/core';
+import { parseLayout } from '@monta/core/layout';
+import { getModel, type MoeModel } from '@monta/core/model';
+import { inChunks, namedStrategies, strategyLabel, type StepShape, type Strategy } from '@monta/core/schedule';
+import type { Span } from '@monta/core/trace';
+import { median, minOf, appendAll } from '@monta/core/units';
 import { withinTime } from '../../launch/bounded-launcher.js';
 import type { Launcher } from '../../launch/index.js';
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Span } from '@monta/core';
+import { withPatience } from '../../../testing/patience.js';
 import { OutOfTime } from '../../launch/bounded-launcher.js';
 import { localLauncher, type Launcher } from '../../launch/index.js';
 import {
@@ -24,12 +25,13 @@ import { isNothing, leftBehind, measureStarts, type HostTraces } from './starts.
 const empty: HostTraces = { processes: ['1 other'], services: [], files: ['somebody'], cardBytes: [5, 6] };
 /** Its jobs take no time. */
 const quick = { ...localLauncher, launch: () => Promise.resolve([]) };
-const options = { launcher: quick, ranks: 2, seconds: 60, settleSeconds: 0.3, onReport: () => undefined };
+const options = { launcher: quick, ranks: 2, seconds: 600, settleSeconds: 0.3, onReport: () => undefined };
 
 describe('starts and stops', () => {
   it('leave nothing where everything is gone soon after the last', async () => {
     const looks = [empty, { ...empty, services: ['7 nvidia-cuda-mps-server'] }, empty];
-    const report = await measureStarts({ ...options, count: 2, look: () => looks.shift() ?? empty });
+    const look = (): HostTraces => looks.shift() ?? empty;
+    const report = await measureStarts({ ...options, count: 2, settleSeconds: 600, look });
     expect(report).toMatchObject({ asked: 2, done: 2, failed: [] });
     expect(isNothing(report.left)).toBe(true);
     expect(report.slowestSeconds).toBeGreaterThanOrEqual(report.medianSeconds);
@@ -81,19 +83,21 @@ describe('compute-sanitizer', () => {
   it('runs its tools at once, each on its checks, until time is over', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'monta-sanitizer-'));
     const program = join(folder, 'compute-sanitizer');
-    const slow = '[ "$2" = racecheck ] && exec sleep 60';
+    const slow = '[ "$2" = racecheck ] && exec sleep 600';
     writeFileSync(program, `#!/bin/sh\necho "$2 $3"\n${slow}\necho "ERROR SUMMARY: 2 errors"`);
     chmodSync(program, 0o755);
     const command = (without: readonly string[]): string[] => [`all but ${without.join(' and ')}`];
-    const { runs } = await runSanitizer({ command, seconds: 2, onRun: () => undefined, program });
-    expect(runs.map(({ tool, errors }) => [tool, errors])).toEqual([
-      ['memcheck', 2],
-      ['racecheck', undefined],
-      ['initcheck', 2],
-      ['synccheck', 2],
-    ]);
-    expect(runs[3].said).toContain('synccheck all but attention');
-    expect(runs[1].said).toContain('its time was over');
+    await withPatience(1, async (seconds) => {
+      const { runs } = await runSanitizer({ command, seconds, onRun: () => undefined, program });
+      expect(runs.map(({ tool, errors }) => [tool, errors])).toEqual([
+        ['memcheck', 2],
+        ['racecheck', undefined],
+        ['initcheck', 2],
+        ['synccheck', 2],
+      ]);
+      expect(runs[3].said).toContain('synccheck all but attention');
+      expect(runs[1].said).toContain('its time was over');
+    });
     rmSync(folder, { recursive: true });
   });
 });
@@ -105,7 +109,7 @@ describe('models on a card', () => {
     const told: number[] = [];
     const onModel = (all: readonly VerifiedModel[]): void => void told.push(all.length);
     const there = { onModel, launcher: localLauncher, dtypes: ['f32'] } as const;
-    const all = await measureVerified(folder, { ...there, seconds: 60 });
+    const all = await measureVerified(folder, { ...there, seconds: 600 });
     expect(all.map(({ model, passed }) => [model, passed])).toEqual([
       ['a', false],
       ['b', false],
@@ -163,7 +167,7 @@ describe('a layer over all cards', () => {
         return Promise.resolve([]);
       },
     };
-    const request = { launcher, ranks: 2, dtype: 'f32', seconds: 60, onReport: () => undefined } as const;
+    const request = { launcher, ranks: 2, dtype: 'f32', seconds: 600, onReport: () => undefined } as const;
     const askPeer = (): Promise<PeerTimes> => {
       order.push('peer');
       return Promise.resolve({ milliseconds: [3000, 5000], torch: '2' });

@@ -57,7 +57,7 @@ describe('the choice over nodes', () => {
     expect(prepared.chosen.dispatch).not.toBe('duplicated');
     const results: ContestResult[] = [];
     await runContest({
-      job: { cases: [prepared.contest], trialRuns: 2, finalRuns: 3, finalShare: 0.2, seconds: 60 },
+      job: { cases: [prepared.contest], trialRuns: 2, finalRuns: 3, finalShare: 0.2, seconds: 600 },
       onResult: (result) => results.push(result),
     });
     const figures = contestFigures(prepared, results[0], { ground, predictAll: true });
@@ -93,7 +93,7 @@ describe('exchanges over nodes', () => {
   it('bring every element where it belongs, in all ways', async () => {
     const told: VolumeExchanges[] = [];
     const volumes = [2 ** 12, 2 ** 14];
-    const job = { volumes, ways: exchangeWays([1, 2]), turns: 2, seconds: 60 };
+    const job = { volumes, ways: exchangeWays([1, 2]), turns: 2, seconds: 600 };
     await measureNodeExchanges({ launcher: localLauncher, tp: 2, job, onVolume: (one) => told.push(one) });
     expect(told.map(({ bytes, wrong }) => [bytes, wrong])).toEqual(volumes.map((bytes) => [bytes, 0]));
     for (const { ways } of told) {

@@ -1,5 +1,5 @@
 /** Rows on their way to experts and back. Plans of row moves are arguments: they go to the card for the launch. */
-import { fp8RowBytes, type KernelName } from '@monta/core';
+import { fp8RowBytes, type KernelName } from '@monta/core/schedule';
 import { countingSort } from '@monta/core/units';
 import { convertRows, dequantiseMoves, moveFp8, quantiseMoves } from '../operations/fp8.js';
 import { combine, combineWeightGradient } from '../operations/rows.js';

@@ -12,7 +12,7 @@ import type { Storage } from '../kernel-source.js';
 import { elementSize } from '../operations/launcher.js';
 import type { StreamUploads } from '../stream-uploads.js';
 import { bucketsOf, type Bucket, type ExpertRun, type ExpertRuns } from './expert-rows.js';
-import { maxOf, minOf } from '@monta/core';
+import { maxOf, minOf } from '@monta/core/units';
 
 /** A matrix for each run of rows: rows of a buffer, or the weights of the run's expert. */
 export interface ExpertMatrix {

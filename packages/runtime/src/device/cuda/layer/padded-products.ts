@@ -19,7 +19,7 @@ import {
   type ExpertProducts,
 } from './expert-products.js';
 import type { ExpertRuns } from './expert-rows.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 /** Room is taken with so much to spare: counts of rows differ in every step. */
 const spare = 1.125;
