@@ -9,14 +9,19 @@ const packages = fileURLToPath(new URL('./packages', import.meta.url));
 const longest = [
   'verify/verify.test.ts',
   'two-hosts/two-hosts.test.ts',
-  'execute/multi-rank.test.ts',
   'commands/train-mpi.test.ts',
-  'execute/strategies.test.ts',
-  'train/resume.test.ts',
   'launch/mpi-launch.test.ts',
-  'probe/communication-cost.test.ts',
   'failures/failures.test.ts',
+  'train/resume.test.ts',
+  'execute/multi-rank.test.ts',
+  'plan/brute-force.test.ts',
+  'commands/bench-dispatch.test.ts',
+  'execute/strategies.test.ts',
+  'comm/mpi/mpi.test.ts',
+  'probe/communication-cost.test.ts',
+  'train/try-strategies.test.ts',
   'commands/plan.test.ts',
+  'commands/calibration-flag.test.ts',
   'probe/network.test.ts',
   'fuzz/fuzz.test.ts',
 ];
@@ -47,8 +52,8 @@ export default defineConfig({
     setupFiles: ['vitest.setup.ts'],
     pool: 'threads',
     isolate: false,
-    // Vitest leaves one processor idle unless told otherwise. One more than there are disturbs what runs in real time.
-    maxWorkers: availableParallelism(),
+    // One more than there are processors: files that wait, for a link or for mpirun, leave theirs to another.
+    maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
     // The longest take some 40 s on two quiet cores; a slow or busy machine needs a multiple of that. What reaches this
     // hangs: no test has a bound of its own, which would only tell how fast the machine is.
