@@ -1,6 +1,6 @@
 /**
- * What ranks load: each is a thread or a process that begins with it, many at a time. Parts of core by their names are a
- * third of what the whole of it is.
+ * What ranks load: each is a thread or a process that begins with it, many at a time. Parts of core by their names are
+ * a third of what the whole of it is.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';

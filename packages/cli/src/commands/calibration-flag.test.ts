@@ -144,8 +144,8 @@ describe('monta plan --calibration', () => {
 });
 
 /**
- * That a time on the slowed clock is at least what was measured of the links, and no other order of magnitude: what this
- * machine adds depends on its speed, and on what else it does.
+ * That a time on the slowed clock is at least what was measured of the links, and no other order of magnitude: what
+ * this machine adds depends on its speed, and on what else it does.
  */
 function expectNear(predicted: number, expected: number): void {
   expect(predicted).toBeGreaterThan(expected * 0.999);

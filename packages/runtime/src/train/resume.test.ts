@@ -250,7 +250,7 @@ describe('resume', () => {
 
 const script = fileURLToPath(builtTesting('train/resume.worker'));
 
-/** When a run in a child process is killed: after so many reports and milliseconds, or amid the save that comes then. */
+/** When a run in a child process is killed: after so many reports and milliseconds, or amid the save that follows. */
 interface Kill {
   readonly reports: number;
   readonly when: number | 'amid a save';
