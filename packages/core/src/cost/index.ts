@@ -29,6 +29,7 @@ export {
   scaledCollective,
   type ScaledCollective,
 } from './collective.js';
+export type { ExchangeGrid } from './exchange-grid.js';
 export type { Move } from './ways.js';
 export { nodesOf } from './nccl.js';
 export {

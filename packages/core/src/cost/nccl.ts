@@ -41,11 +41,10 @@ const switchProtocols: readonly Protocol[] = [
 ];
 
 /**
- * What one more peer costs a pairwise exchange, by whether it sits in the same node, seconds: its share of a grouped
- * send and receive.
+ * What one more peer costs a pairwise exchange, by whether it sits in the same node (tier 0), seconds: its share of a
+ * grouped send and receive.
  */
-const innerPeerSeconds = 0.15e-6;
-const outerPeerSeconds = 2.2e-6;
+export const peerSeconds = (tier: number): number => (tier === 0 ? 0.15e-6 : 2.2e-6);
 
 /** The algorithms that NCCL chooses from. */
 export function ncclAlgorithms(name: CollectiveName, fabric: Fabric, members: readonly number[]): Algorithm[] {
@@ -150,7 +149,7 @@ export function pairwiseSeconds(fabric: Fabric, rank: number, peers: readonly nu
   for (const peer of peers) {
     const { tier, latencySeconds } = fabric.route(rank, peer);
     farthest = Math.max(farthest, latencySeconds);
-    sum += tier === 0 ? innerPeerSeconds : outerPeerSeconds;
+    sum += peerSeconds(tier);
   }
   return farthest + sum;
 }

@@ -1,9 +1,12 @@
 /** Moves of groups that are others' but for where they begin. */
 import { describe, expect, it } from 'vitest';
+import { randomWorld } from '../../testing/random-worlds.js';
 import { getCluster } from '../cluster/index.js';
+import { groupMembers, placedOn } from '../layout/mesh.js';
 import { fabricOf } from '../traffic/index.js';
 import { Random } from '../units/random.js';
-import { unitMove } from './ways.js';
+import { pairwiseSeconds } from './nccl.js';
+import { busiestPort, fastestWay, unitMove } from './ways.js';
 
 describe('the move of a group', () => {
   it('is the same whether another group like it was asked for before or not', () => {
@@ -32,5 +35,32 @@ describe('the move of a group', () => {
         });
       }
     expect(like).toBe(9);
+  });
+});
+
+describe('the move of one byte between all pairs', () => {
+  it('of a group with the same ranks in each node is told by the flows of the first, on random clusters', () => {
+    const random = new Random(7);
+    let grids = 0;
+    for (let draw = 0; draw < 200; draw++) {
+      const { cluster, layout } = randomWorld(random);
+      const fabric = fabricOf(cluster);
+      const group = (['ep', 'expert', 'dense', 'rail'] as const)[random.integer(4)] ?? 'ep';
+      const members = groupMembers(placedOn(layout, cluster), group, 0);
+      const request = { fabric, name: 'all_to_all', members } as const;
+      const algorithm = random.integer(2) === 0 ? 'direct' : 'ring';
+      const move = unitMove(request, 'pairs', algorithm);
+      if (move.grid === undefined) continue;
+      grids += 1;
+      expect(move.flows).toHaveLength(members.length * (members.length - 1));
+      expect(move.portSeconds / busiestPort(fabric, move.flows).seconds).toBeCloseTo(1, 12);
+      const load = { kind: 'even', of: 'pairs', bytes: 1e6 } as const;
+      const { latencies } = fastestWay(request, load, 'nccl');
+      members.forEach((rank, index) => {
+        const peers = members.filter((one) => one !== rank);
+        expect((latencies[index] ?? 0) / pairwiseSeconds(fabric, rank, peers)).toBeCloseTo(1, 12);
+      });
+    }
+    expect(grids).toBeGreaterThan(20);
   });
 });

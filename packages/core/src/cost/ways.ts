@@ -13,6 +13,7 @@ import {
   type Flow,
 } from '../traffic/flows.js';
 import { maxOf, memoized } from '../units/index.js';
+import { exchangeGrid, gridLatencies, gridPortSeconds, type ExchangeGrid } from './exchange-grid.js';
 import { ncclAlgorithms, pairwiseSeconds, plainHops, protocolsOf, ringSeconds, treeSeconds } from './nccl.js';
 import type { Protocol } from './nccl.js';
 
@@ -28,6 +29,8 @@ export interface Move {
   readonly algorithm: Algorithm;
   /** Where so many ranks before move the same in the same way: their move, and how far they are. */
   readonly like?: { readonly move: Move; readonly members: readonly number[]; readonly ranks: number };
+  /** Where few of its flows stand for all. */
+  readonly grid?: ExchangeGrid;
   readonly flows: readonly PricedFlow[];
   readonly rings: readonly (readonly number[])[];
   readonly rounds: number;
@@ -89,6 +92,35 @@ function moveOf({ fabric, name, members }: MoveRequest, load: CollectiveLoad, al
   return { algorithm, flows, rings, rounds, portSeconds: busiestPort(fabric, flows).seconds, latencies: new Map() };
 }
 
+/** The move of one byte from every member to every other, by few of its flows; undefined where they are not alike. */
+function gridMove(request: MoveRequest, load: CollectiveLoad, algorithm: Algorithm): Move | undefined {
+  const { fabric, members } = request;
+  const grid = exchangeGrid(fabric, members);
+  if (grid === undefined) return undefined;
+  let flows: readonly PricedFlow[] | undefined;
+  return {
+    algorithm,
+    rings: [],
+    rounds: 1,
+    portSeconds: gridPortSeconds(fabric, grid),
+    latencies: new Map(),
+    grid,
+    // many, and mostly not asked for
+    get flows() {
+      return (flows ??= moveOf(request, load, algorithm).flows);
+    },
+  };
+}
+
+/** How an algorithm moves an even load of one byte between members that are no other group's. */
+function firstMove(request: MoveRequest, of: EvenLoad['of'], algorithm: Algorithm): Move {
+  const load = unitLoad(of, request.members.length);
+  // pairs exchange directly whatever the algorithm; trees and switches have latencies and slowdowns of their own
+  const pairs = of === 'pairs' && (algorithm === 'direct' || algorithm === 'ring');
+  const grid = pairs ? gridMove(request, load, algorithm) : undefined;
+  return grid ?? moveOf(request, load, algorithm);
+}
+
 /** By fabric and group (the very array), then name, load and algorithm. */
 const unitMoves = new WeakMap<Fabric, WeakMap<readonly number[], Map<string, Move>>>();
 
@@ -103,7 +135,7 @@ export function unitMove(request: MoveRequest, of: EvenLoad['of'], algorithm: Al
   let move = moves.get(key);
   if (move === undefined) {
     const origin = originOf(fabric)(members);
-    move = origin === members ? moveOf(request, unitLoad(of, members.length), algorithm) : undefined;
+    move = origin === members ? firstMove(request, of, algorithm) : undefined;
     move ??= movedFrom(unitMove({ ...request, members: origin }, of, algorithm), origin, request);
     moves.set(key, move);
   }
@@ -156,7 +188,8 @@ export function fastestWay(request: MoveRequest, load: CollectiveLoad | EvenLoad
     const even = load.kind === 'even';
     const move = even ? unitMove(request, load.of, algorithm) : moveOf(request, load, algorithm);
     const scale = even ? load.bytes : 1;
-    const moving = name === 'barrier' || (scale > 0 && (move.like?.move ?? move).flows.length > 0);
+    const origin = move.like?.move ?? move;
+    const moving = name === 'barrier' || (scale > 0 && (origin.grid !== undefined || origin.flows.length > 0));
     const port = move.portSeconds * scale;
     if (given !== 'nccl' || algorithm === 'direct' || !moving) {
       const latencies = moving ? plainLatencies(request, move, given === 'nccl') : new Float64Array(members.length);
@@ -195,7 +228,10 @@ const protocolLatencies = ({ fabric, members }: MoveRequest, move: Move, protoco
 
 /** Of a fixed algorithm, and of direct exchanges; `pairwise`: every peer costs something besides. */
 const plainLatencies = (request: MoveRequest, move: Move, pairwise: boolean): Float64Array =>
-  cached(move, pairwise ? 'pairwise' : 'plain', () => latenciesOf(request, move, pairwise));
+  cached(move, pairwise ? 'pairwise' : 'plain', () => {
+    const { grid } = move.like?.move ?? move;
+    return grid === undefined ? latenciesOf(request, move, pairwise) : gridLatencies(grid, pairwise);
+  });
 
 function latenciesOf({ fabric, name, members }: MoveRequest, move: Move, pairwise: boolean): Float64Array {
   const { flows, rings, rounds, algorithm } = move;

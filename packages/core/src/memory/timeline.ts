@@ -6,7 +6,8 @@
 import type { Layout } from '../layout/layout.js';
 import { whole, type GroupRouting } from '../routing/group-routing.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
-import type { CompiledProgram, RegionInstance } from '../schedule/compile.js';
+import type { CompiledProgram } from '../schedule/compile.js';
+import type { RegionInstance } from '../schedule/region-lifetimes.js';
 import type { ProgramNode, Region } from '../schedule/schedule.js';
 import { rankPlace, type Size } from '../schedule/rows.js';
 import { maxOf } from '../units/index.js';

@@ -21,7 +21,13 @@ type Prices = Readonly<Record<LayerPass, Map<number, PassPrice>>>;
 /** What halves come to, by their names, and programs of the halves that stand for all that come to the same. */
 interface Programs {
   readonly names: Map<string, string>;
-  readonly texts: Map<string, string>;
+  readonly texts: Map<string, ProgramText>;
+}
+
+/** What tells a program from another: the ids of its operations, and all of it. */
+interface ProgramText {
+  readonly ids: string;
+  whole(): string;
 }
 
 /** By what programs depend on: what they cost on which cluster is another matter. */
@@ -86,14 +92,16 @@ export class Pricer {
     const known = names.get(key);
     if (known !== undefined) return known;
     const strategy = inChunks({ dispatch, combine }, 1);
-    const text = JSON.stringify(
-      (['forward', 'backward'] as const).map((pass) =>
-        Object.values(passProgram(this.#workload, strategy, pass).templates),
-      ),
+    const templates = (['forward', 'backward'] as const).flatMap((pass) =>
+      Object.values(passProgram(this.#workload, strategy, pass).templates),
     );
-    // The first halves that came to it stand for it: texts are long.
+    // Texts are long: none is written where not even the names of operations are another's.
+    const ids = templates.flatMap(({ operations }) => operations.map(({ id }) => id)).join();
+    let written: string | undefined;
+    const text: ProgramText = { ids, whole: () => (written ??= JSON.stringify(templates)) };
+    // The first halves that came to it stand for it.
     for (const [name, other] of texts)
-      if (other === text) {
+      if (other.ids === ids && other.whole() === text.whole()) {
         names.set(key, name);
         return name;
       }

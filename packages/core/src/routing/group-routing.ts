@@ -93,6 +93,12 @@ export class GroupRouting {
     this.#find = picks;
   }
 
+  /** Whether a chunk of a block is a chunk of its rows: then the number of its rows decides how many they are. */
+  get cutsRows(): boolean {
+    const { cut, reach } = this.#details;
+    return cut !== 'tokens' && reach !== undefined && this.tokens !== undefined;
+  }
+
   /** Counts follow from the picks: rows are kept picks. */
   static fromPicks(shape: GroupShape, picks: readonly SourcePicks[], details: RoutingDetails = {}): GroupRouting {
     const counts = new Int32Array(picks.length * shape.experts);
@@ -115,7 +121,13 @@ export class GroupRouting {
   rows(source: number, owner: number, part: Part = whole): number {
     const start = owner * this.localExperts;
     let rows = 0;
-    for (let e = start; e < start + this.localExperts; e++) rows += this.blockRows(source, e, part);
+    if (part.of > 1 && this.#details.cut === 'tokens') {
+      for (let e = start; e < start + this.localExperts; e++) rows += this.blockRows(source, e, part);
+      return rows;
+    }
+    const first = source * this.experts + start;
+    for (let at = first; at < first + this.localExperts; at++)
+      rows += chunkRows(this.counts[at] ?? 0, part.chunk, part.of);
     return rows;
   }
 

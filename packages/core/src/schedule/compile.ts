@@ -12,7 +12,8 @@
  */
 import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
-import type { Lane, Life, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
+import { instanceKey, RegionLifetimes, type RegionInstance, type Whole } from './region-lifetimes.js';
+import type { Lane, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
 import { chunksOverlap } from './template-builder.js';
 import { planTemplate, type TemplatePlan } from './template-plan.js';
 
@@ -28,8 +29,8 @@ export interface Queue {
   readonly operations: readonly number[];
 }
 
-/** One operation of one node, the same on all ranks of the stage. */
-export interface CompiledOperation {
+/** One operation of one node, the same on all ranks of the stage: where it queues, and what it waits for. */
+export interface OrderedOperation {
   /** Place in issue order. */
   readonly index: number;
   readonly node: number;
@@ -43,27 +44,11 @@ export interface CompiledOperation {
   readonly after: readonly number[];
   /** The other direction: operations of other queues that wait for it. */
   readonly dependents: readonly number[];
-  /** Index into `regions` of each use. */
-  readonly instances: readonly number[];
 }
 
-/** A region as one node, layer, micro-batch, step or model has it. */
-export interface RegionInstance {
-  readonly region: Region;
-  /** Layer that a parameter region belongs to; that of its first node for others. */
-  readonly layer: number;
-  readonly microBatch: number;
-  /** Node that uses it first, of several parts the first: its rows are those of this node. */
-  readonly node: number;
-  /** First operation that uses it. */
-  readonly first: number;
-  /**
-   * Operation after whose issue nothing asks for it any more: the last one of its last node. Regions of step and
-   * parameters outlive it.
-   */
-  readonly last: number;
-  /** Its last use on every queue: its memory is free once these have ended. */
-  readonly ends: readonly number[];
+export interface CompiledOperation extends OrderedOperation {
+  /** Index into `regions` of each use. */
+  readonly instances: readonly number[];
 }
 
 export interface CompiledNode {
@@ -72,30 +57,18 @@ export interface CompiledNode {
   readonly count: number;
 }
 
-export interface CompiledProgram {
+/** What runs when: all that time depends on. */
+export interface OrderedProgram {
   readonly program: Program;
   readonly queues: readonly Queue[];
-  readonly operations: readonly CompiledOperation[];
+  readonly operations: readonly OrderedOperation[];
   readonly nodes: readonly CompiledNode[];
-  readonly regions: readonly RegionInstance[];
 }
 
-/** Which layer's or micro-batch's region an id means at a node; those of life `layer` are the node's own. */
-function instanceKey(id: string, life: Life, node: ProgramNode): string {
-  switch (life) {
-    case 'layer':
-      return '';
-    case 'saved':
-      return `${node.layer}/${node.microBatch}/${id}`;
-    case 'pass':
-      return `${node.layer}/${node.microBatch}/${node.pass === 'forward' ? 'forward' : 'backward'}/${id}`;
-    case 'microBatch':
-      return `/${node.microBatch}/${id}`;
-    case 'parameter':
-      return `${node.layer}//${id}`;
-    case 'step':
-      return id;
-  }
+/** The same with what lives when. */
+export interface CompiledProgram extends OrderedProgram {
+  readonly operations: readonly CompiledOperation[];
+  readonly regions: readonly RegionInstance[];
 }
 
 /** A use that later ones may have to wait for. */
@@ -104,43 +77,19 @@ interface Touch extends Pick<Use, 'chunk' | 'of' | 'mode'> {
   readonly queue: number;
 }
 
-interface Instance {
-  readonly region: Region;
-  readonly layer: number;
-  readonly microBatch: number;
-  readonly node: number;
-  readonly first: number;
-  last: number;
-  /** The last use on every queue. */
-  readonly ends: number[];
-}
-
-/** A template's operations at one node, or at several that are parts of it. */
-interface Whole {
-  /** The node, or the first of them: regions of life `layer` are its own. */
-  readonly node: number;
-  /** Index of each operation that has been compiled, by its place in the template. */
-  readonly numbers: number[];
-  /** By place of a region in the template, its instance here. */
-  readonly instances: (number | undefined)[];
-}
-
 /** Uses of a region that outlives its node, which a later one may conflict with. */
 interface Touched {
-  list: readonly Touch[];
+  readonly list: Touch[];
 }
 
 /** Works through a program node by node. */
 class Compilation {
-  readonly operations: (CompiledOperation & { readonly dependents: number[] })[] = [];
+  readonly operations: (OrderedOperation & { readonly dependents: number[] })[] = [];
   readonly nodes: CompiledNode[] = [];
-  readonly instances: Instance[] = [];
   readonly #program: Program;
+  readonly #lifetimes: RegionLifetimes | undefined;
   readonly #plans = new Map<string, TemplatePlan>();
   readonly #queueOf: ReadonlyMap<string, number>;
-  readonly #byKey = new Map<string, number>();
-  /** Of every instance, the queues of its `ends`. */
-  readonly #endQueues: number[][] = [];
   /** By key of a region that outlives its node. */
   readonly #touches = new Map<string, Touched>();
   /** Last operations of each node; those of what it waits for where it has none. */
@@ -148,8 +97,10 @@ class Compilation {
   /** By template, layer, micro-batch and pass, those of which parts are to come. */
   readonly #wholes = new Map<string, Whole>();
 
-  constructor(program: Program) {
+  /** `lifetimes` is told of all uses. */
+  constructor(program: Program, lifetimes?: RegionLifetimes) {
     this.#program = program;
+    this.#lifetimes = lifetimes;
     program.nodes.forEach((node, index) => this.#check(node, index));
     this.#queueOf = new Map(this.queueIds().map((id, index) => [id, index]));
     program.nodes.forEach((node, index) => this.#node(node, index));
@@ -196,17 +147,15 @@ class Compilation {
       for (const other of plan.after[place] ?? []) include(after, whole.numbers[other] ?? number);
       if (plan.roots.has(place))
         for (const other of awaited) if (this.operations[other]?.queue !== queue) include(after, other);
-      const instances = (plan.uses[place] ?? []).map((used, which) => {
+      const uses = plan.uses[place] ?? [];
+      uses.forEach((used, which) => {
         const [region, use] = [plan.regions[used], operation.uses[which]];
         if (region === undefined || use === undefined) throw new RangeError(`use ${which} of ${operation.id}`);
-        if (region.life !== 'layer') {
-          const known = (touched[used] ??= this.#touchedBy(region, node));
-          for (const one of known) follow(one, { use, number, queue, after });
-        }
-        const instance = (whole.instances[used] ??= this.#instance({ region, node, whole, operation: number }));
-        this.#ends(instance, number, queue);
-        return instance;
+        if (region.life === 'layer') return;
+        const known = (touched[used] ??= this.#touchedBy(region, node));
+        for (const one of known) follow(one, { use, number, queue, after });
       });
+      this.#lifetimes?.use(uses, { plan, node, whole, operation: number, queue });
       for (const other of after) this.operations[other]?.dependents.push(number);
       this.operations.push({
         index: number,
@@ -217,14 +166,9 @@ class Compilation {
         queue,
         after,
         dependents: [],
-        instances,
       });
     }
-    plan.regions.forEach((region, place) => {
-      const known = whole.instances[place] ?? this.#byKey.get(instanceKey(region.id, region.life, node));
-      const instance = known === undefined ? undefined : this.instances[known];
-      if (instance) instance.last = this.operations.length - 1;
-    });
+    this.#lifetimes?.end({ plan, node, whole, operation: this.operations.length - 1 });
     this.nodes.push({ first, count: end - from });
     const sinks = plan.sinks.flatMap((sink) => whole.numbers[sink] ?? []);
     this.#sinks.push(sinks.length === 0 ? awaited : sinks);
@@ -246,39 +190,6 @@ class Compilation {
     if (part.end === count) this.#wholes.delete(key);
     else this.#wholes.set(key, whole);
     return whole;
-  }
-
-  /** The instance of a region at a node that an operation is the first to use. */
-  #instance({
-    region,
-    node,
-    whole,
-    operation,
-  }: {
-    readonly region: Region;
-    readonly node: ProgramNode;
-    readonly whole: Whole;
-    readonly operation: number;
-  }): number {
-    const key = instanceKey(region.id, region.life, node);
-    const known = this.#byKey.get(key);
-    if (known !== undefined) return known;
-    const number = this.instances.length;
-    // Those of life `layer` are known to their own template's nodes alone.
-    if (region.life !== 'layer') this.#byKey.set(key, number);
-    const { layer, microBatch } = node;
-    const [first, last] = [operation, operation];
-    this.instances.push({ region, layer, microBatch, node: whole.node, first, last, ends: [] });
-    this.#endQueues.push([]);
-    return number;
-  }
-
-  /** Notes that an operation of a queue uses an instance. */
-  #ends(instance: number, operation: number, queue: number): void {
-    const [ends, queues] = [this.instances[instance]?.ends ?? [], this.#endQueues[instance] ?? []];
-    const before = queues.indexOf(queue);
-    if (before < 0) queues.push(queue);
-    ends[before < 0 ? ends.length : before] = operation;
   }
 
   /** Uses so far of a region that outlives its node. A flat region is all of its parts. */
@@ -304,13 +215,14 @@ function follow(
 ): void {
   const { use, number, queue, after } = step;
   const { chunk, of, mode } = use;
-  const list: Touch[] = [];
-  for (const touch of touched.list) {
+  const { list } = touched;
+  let kept = 0;
+  for (const touch of list) {
     if (touch.operation < number && touch.queue !== queue && conflict(touch, use)) include(after, touch.operation);
-    if (!replaces(use, queue, touch)) list.push(touch);
+    if (!replaces(use, queue, touch)) list[kept++] = touch;
   }
+  list.length = kept;
   list.push({ operation: number, queue, chunk, of, mode });
-  touched.list = list;
 }
 
 /** Adds a number to a short list unless it is there. */
@@ -331,14 +243,8 @@ function replaces(use: Use, queue: number, touch: Touch): boolean {
   return use.mode === 'read' ? touch.mode === 'read' && touch.queue === queue : true;
 }
 
-/**
- * Compiles a program. Throws `InputError` for unknown templates, nodes, operations and regions, for repeated ids and
- * for operations or nodes that wait for themselves or for later ones in issue order (which could never be issued to an
- * in-order queue).
- */
-export function compile(program: Program): CompiledProgram {
-  const compilation = new Compilation(program);
-  const { operations, nodes, instances } = compilation;
+function orderedBy(compilation: Compilation, program: Program): OrderedProgram {
+  const { operations, nodes } = compilation;
   const ids = compilation.queueIds();
   const inQueue = ids.map((): number[] => []);
   for (const { index, queue } of operations) inQueue[queue]?.push(index);
@@ -346,5 +252,21 @@ export function compile(program: Program): CompiledProgram {
     const [lane, group] = id.split(' ') as [Lane, Group | undefined];
     return { id, lane, operations: inQueue[queue] ?? [], ...(group === undefined ? {} : { group }) };
   });
-  return { program, queues, operations, nodes, regions: instances };
+  return { program, queues, operations, nodes };
 }
+
+/**
+ * Compiles a program. Throws `InputError` for unknown templates, nodes, operations and regions, for repeated ids and
+ * for operations or nodes that wait for themselves or for later ones in issue order (which could never be issued to an
+ * in-order queue).
+ */
+export function compile(program: Program): CompiledProgram {
+  const lifetimes = new RegionLifetimes();
+  const ordered = orderedBy(new Compilation(program, lifetimes), program);
+  const { instances, used } = lifetimes;
+  const operations = ordered.operations.map((one, index) => ({ ...one, instances: used[index] ?? [] }));
+  return { ...ordered, operations, regions: instances };
+}
+
+/** The same without the lifetimes of regions, for whoever asks for time alone. Throws as `compile` does. */
+export const orderProgram = (program: Program): OrderedProgram => orderedBy(new Compilation(program), program);

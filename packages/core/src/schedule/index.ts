@@ -65,7 +65,8 @@ export {
   strategyLabel,
 } from './dispatchers/strategy-names.js';
 export { headsPerRank, moeShape, type StepOverlap, type StepShape, stepTokens } from './step-shape.js';
-export { compile, type CompiledOperation, type CompiledProgram, type RegionInstance } from './compile.js';
+export { compile, type CompiledOperation, type CompiledProgram } from './compile.js';
+export type { RegionInstance } from './region-lifetimes.js';
 export { isTrained, type Parameter } from './parameter.js';
 export { holdsParameter, parameterCopies, parameters, shardElements, shardRange } from './parameters.js';
 export { gradientId, weightId } from './parameter-regions.js';

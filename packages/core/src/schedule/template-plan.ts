@@ -1,8 +1,8 @@
 /** What is worked out of a template once, whatever nodes it has in a program: queues, and what waits for what. */
 import { InputError } from '../units/errors.js';
 import { memoized } from '../units/memoized.js';
-import type { Operation, Region, Template } from './schedule.js';
-import { usesConflict } from './template-builder.js';
+import type { Operation, Region, Template, Use } from './schedule.js';
+import { conflicts } from './template-builder.js';
 
 /**
  * Queue of an operation, by its id. Sends and receives of either direction are queues of their own: one that waits for
@@ -40,11 +40,12 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
   const followed = new Uint8Array(operations.length);
   const roots = new Set<number>();
   const lastOf = new Map<string, number>();
+  const users: Users = new Map();
   const after = operations.map((operation, index) => {
     if (place.has(operation.id))
       throw new InputError(`${template.name} has two operations "${operation.id}"`, { expected: 'ids that differ' });
     place.set(operation.id, index);
-    const before = predecessors({ template, index, place, queues });
+    const before = predecessors({ template, index, place, queues, users });
     const previous = lastOf.get(queues[index] ?? '');
     if (before.size === 0 && previous === undefined) roots.add(index);
     for (const other of before) followed[other] = 1;
@@ -72,17 +73,22 @@ function placesOfUses({ name, operations }: Template, regions: readonly Region[]
   );
 }
 
-/** Places of the operations that the one at `index` waits for, within its template. */
+/** By region, operations that use it, and how. */
+type Users = Map<string, { readonly index: number; readonly use: Use }[]>;
+
+/** Places of the operations that the one at `index` waits for, within its template; notes its uses in `users`. */
 function predecessors({
   template: { name, operations },
   index,
   place,
   queues,
+  users,
 }: {
   readonly template: Template;
   readonly index: number;
   readonly place: ReadonlyMap<string, number>;
   readonly queues: readonly string[];
+  readonly users: Users;
 }): Set<number> {
   const before = new Set<number>();
   const operation = operations[index];
@@ -96,11 +102,19 @@ function predecessors({
     before.add(other);
   }
   // Builders order operations of different lanes; those of one lane may still be on different queues.
-  for (let other = 0; other < index; other++) {
-    const earlier = operations[other];
-    if (earlier?.lane === operation.lane && queues[other] !== queues[index]) {
-      if (usesConflict(earlier.uses, operation.uses)) before.add(other);
-    }
+  const besides = operation.uses.flatMap((use) =>
+    (users.get(use.region) ?? []).filter(
+      (earlier) =>
+        operations[earlier.index]?.lane === operation.lane &&
+        queues[earlier.index] !== queues[index] &&
+        conflicts(earlier.use, use),
+    ),
+  );
+  for (const { index: other } of besides.sort((a, b) => a.index - b.index)) before.add(other);
+  for (const use of operation.uses) {
+    const known = users.get(use.region);
+    if (known === undefined) users.set(use.region, [{ index, use }]);
+    else known.push({ index, use });
   }
   // Without anything to wait for, a bind waits for all that its node issued before.
   if (operation.body.kind === 'bind' && before.size === 0)

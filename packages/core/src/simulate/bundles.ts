@@ -2,7 +2,7 @@
  * Flows of a collective as the network takes them: equal flows over the same ports are one bundle. In a folded world a
  * collective stands for those of all groups of its kind, and a port for all of its kind.
  */
-import type { PricedFlow } from '../cost/index.js';
+import type { ExchangeGrid, PricedFlow } from '../cost/index.js';
 import type { World } from '../traffic/index.js';
 import type { Channel } from './groups.js';
 
@@ -33,11 +33,28 @@ interface Growing extends FlowBundle {
   readonly touched: Set<number>;
 }
 
+/**
+ * Those of a grid that stand for all, where its units are one in the world and those who stand for the others are in
+ * the first; undefined elsewhere.
+ */
+export function gridFlows({ placeOf, ranks }: World, channel: Channel, grid: ExchangeGrid): WeighedFlow[] | undefined {
+  const { own, units, flows } = grid;
+  const alike = channel.ranks.every((rank, index) => placeOf[rank] === placeOf[own[index % own.length] ?? 0]);
+  if (!alike || !channel.members.every((place) => own.includes(ranks[place] ?? -1))) return undefined;
+  return flows.map((flow) => ({ ...flow, times: units * flow.peers }));
+}
+
+/** A flow that stands for others: so many of its sender, so many in all; 1 where left out. */
+export interface WeighedFlow extends PricedFlow {
+  readonly peers?: number;
+  readonly times?: number;
+}
+
 /** `hostOf`: where threads of hosts move the bytes, the host of a rank. */
 export function bundle(
   world: World,
   channel: Channel,
-  flows: readonly PricedFlow[],
+  flows: readonly WeighedFlow[],
   hostOf?: (rank: number) => number,
 ): Bundled {
   const sent = new Float64Array(channel.members.length);
@@ -46,11 +63,11 @@ export function bundle(
   const alike = new Map<string, Growing[]>();
   const all: Growing[] = [];
   let totalBytes = 0;
-  for (const { from, to, bytes, work, route } of flows) {
+  for (const { from, to, bytes, work, route, peers = 1, times = 1 } of flows) {
     const [sender, receiver] = [place(from), place(to)];
-    totalBytes += bytes * channel.times;
+    totalBytes += bytes * times * channel.times;
     // of the ranks that a member stands for, the member itself: all of them send alike
-    if (world.ranks[channel.members[sender] ?? -1] === from) sent[sender] = (sent[sender] ?? 0) + bytes;
+    if (world.ranks[channel.members[sender] ?? -1] === from) sent[sender] = (sent[sender] ?? 0) + bytes * peers;
     const hosts = hostOf ? [...new Set([hostOf(from), hostOf(to)])] : [];
     const ports = route.ports.map((port) => world.portPlace[port] ?? -1);
     const key = hosts.length > 0 ? `${ports.join()} ${hosts.join()}` : ports.join();
@@ -63,7 +80,7 @@ export function bundle(
       list.push(found);
       all.push(found);
     }
-    found.count += channel.times;
+    found.count += times * channel.times;
     found.touched.add(sender).add(receiver);
   }
   return { bundles: all.map(({ touched, ...one }) => ({ ...one, touches: [...touched] })), sent, totalBytes };

@@ -3,7 +3,7 @@
  * are worked out again, so that what begins and ends together is seen together.
  */
 import FlatQueue from 'flatqueue';
-import type { CompiledOperation } from '../schedule/compile.js';
+import type { OrderedOperation } from '../schedule/compile.js';
 import type { FlowBundle } from './bundles.js';
 import type { Channel } from './groups.js';
 import { Processors } from './host.js';
@@ -118,7 +118,7 @@ export class Engine {
     this.#events += 1;
     switch (event.kind) {
       case 'attempt':
-        this.#attempt(event.rank, event.queue, causes.host);
+        this.#attempt(this.#rank(event.rank), event.rank, event.queue, causes.host);
         break;
       case 'end':
         this.#end(event.rank, event.operation);
@@ -171,18 +171,18 @@ export class Engine {
   }
 
   #attemptAll(rank: number, cause: number): void {
-    const { length } = this.#rank(rank).flat.compiled.queues;
-    for (let queue = 0; queue < length; queue++) this.#attempt(rank, queue, cause);
+    const state = this.#rank(rank);
+    const { length } = state.running;
+    for (let queue = 0; queue < length; queue++) this.#attempt(state, rank, queue, cause);
   }
 
   /** Starts the operation at the head of a queue if nothing keeps it. */
-  #attempt(rank: number, queue: number, cause: number): void {
-    const state = this.#rank(rank);
+  #attempt(state: RankState, rank: number, queue: number, cause: number): void {
     if (state.running[queue]) return;
     const index = state.flat.compiled.queues[queue]?.operations[state.heads[queue] ?? 0];
-    if (index === undefined || index >= state.issuable) return;
+    if (index === undefined || index >= state.issuable || (state.pending[index] ?? 0) > 0) return;
     const flat = state.flat.operations[index];
-    if (!flat || (state.pending[index] ?? 0) > 0) return;
+    if (!flat) return;
     const { hostOverheadSeconds } = this.#job.model.inputs;
     const issue = state.hostFree + (index - state.hostNext + 1) * hostOverheadSeconds;
     // issued later than now, beyond the rounding of its sum
@@ -231,7 +231,7 @@ export class Engine {
     this.#startKernel(rank, happening.flat, happening);
   }
 
-  #startKernel(rank: number, flat: CompiledOperation, happening: Happening): void {
+  #startKernel(rank: number, flat: OrderedOperation, happening: Happening): void {
     const { body } = flat.operation;
     if (body.kind !== 'kernel') return;
     const price = this.#prices.kernel(rank, flat, body);
@@ -248,7 +248,7 @@ export class Engine {
     this.#processors.start({ kind, rank, operation, remaining: seconds, rate: 0, since: this.#now, version: 0 });
   }
 
-  #arrive(rank: number, flat: CompiledOperation): void {
+  #arrive(rank: number, flat: OrderedOperation): void {
     const channel = this.#job.channels[rank]?.[flat.index];
     if (!channel) throw new RangeError(`${flat.name} has no channel`);
     this.#processors.hold(rank, this.#tax(flat));
@@ -272,7 +272,7 @@ export class Engine {
   }
 
   /** All members are there: bytes flow. */
-  #meet(meeting: Meeting, lastRank: number, flat: CompiledOperation): void {
+  #meet(meeting: Meeting, lastRank: number, flat: OrderedOperation): void {
     const { members } = meeting.channel;
     const price = this.#prices.collective(meeting.channel, this.#happening(meeting, 0).flat);
     const { bytesScale, workScale } = price;
@@ -373,7 +373,7 @@ export class Engine {
     this.#attemptAll(rank, index);
   }
 
-  #tax(flat: CompiledOperation): number {
+  #tax(flat: OrderedOperation): number {
     return flat.operation.lane === 'copy' ? 0 : this.#job.model.inputs.multiprocessorsPerCollective;
   }
 

@@ -85,18 +85,27 @@ function sizesKeep(digit: Digit, template: Template, binding: Binding, { symmetr
     if (answer === undefined) known.set(what, (answer = ask()));
     return answer;
   };
-  const rowsKeep = (rows: Size): boolean =>
-    typeof rows === 'number' || keeps(rows.rule, () => rowsAlike(digit, rows.rule, binding, symmetry));
+  const { rules, exchanges } = sizesOf(template);
   return (
-    template.regions.every(({ rows }) => rowsKeep(rows)) &&
-    template.operations.every(({ body }) => {
-      if (body.kind === 'kernel') return rowsKeep(body.work.rows);
-      if (body.kind === 'bind' || body.counts === undefined) return true;
-      const { counts } = body;
-      return keeps(counts, () => countsAlike(digit, counts, binding));
-    })
+    rules.every((rule) => keeps(rule, () => rowsAlike(digit, rule, binding, symmetry))) &&
+    exchanges.every((exchange) => keeps(exchange, () => countsAlike(digit, exchange, binding)))
   );
 }
+
+/** What rows and counts of a template follow, each once. */
+const sizesOf = memoized(({ regions, operations }: Template) => {
+  const rules = new Set<RowRule>();
+  const exchanges = new Set<Exchange>();
+  const add = (rows: Size): void => {
+    if (typeof rows !== 'number') rules.add(rows.rule);
+  };
+  for (const { rows } of regions) add(rows);
+  for (const { body } of operations) {
+    if (body.kind === 'kernel') add(body.work.rows);
+    else if (body.kind === 'collective' && body.counts !== undefined) exchanges.add(body.counts);
+  }
+  return { rules: [...rules], exchanges: [...exchanges] };
+});
 
 /** What was asked of rules and exchanges, by digit. */
 const newAnswers = () => new Map<string, Map<RowRule | Exchange, boolean>>();
@@ -187,45 +196,70 @@ function keeps(pattern: Pattern, digits: readonly Digit[], request: FoldRequest)
   return answer;
 }
 
+/** Above the numbers of ranks. */
+const mostRanks = 2 ** 26;
+
 /** Numbers for sequences of small whole numbers, equal ones for equal sequences. */
 class Sequences {
   readonly #numbers = new Map<number, number>();
 
   /** Of a sequence (by its number; 0 is the empty one) and what follows it. */
   followed(by: number, what: number): number {
-    const key = by * 2 ** 26 + what;
+    const key = by * mostRanks + what;
     let number = this.#numbers.get(key);
     if (number === undefined) this.#numbers.set(key, (number = this.#numbers.size + 1));
     return number;
   }
 }
 
-/** Flows of a pattern over all groups. */
-function flowsOf({ name, group, of, algorithm }: Pattern, { symmetry, groups, fabric }: FoldRequest): Flow[] {
+/** Flows of a pattern in one group. */
+function groupFlows({ name, of, algorithm }: Pattern, members: readonly number[], fabric: Fabric): readonly Flow[] {
   const nodeOf = (rank: number): number => fabric.nodeOf(rank);
-  return groups.all(group, symmetry.world([]).size).flatMap((members) => {
-    const load = unitLoad(of, members.length);
-    return [...decompose({ name, members, load, algorithm, nodeOf }).flows];
+  return decompose({ name, members, load: unitLoad(of, members.length), algorithm, nodeOf }).flows;
+}
+
+const groupsOf = ({ group }: Pattern, { groups, symmetry }: FoldRequest): (readonly number[])[] =>
+  groups.all(group, symmetry.world([]).size);
+
+/**
+ * Whether the flows of all groups are the same flows when all ranks have moved along a digit: then loads are alike
+ * besides. A group that moves as a whole, as far as the network is the same again, becomes one whose flows are its own;
+ * of groups that are the same but for where they begin and that move alike, one is looked at.
+ */
+function keptByMoving(pattern: Pattern, digits: readonly Digit[], request: FoldRequest): boolean {
+  const { fabric, groups } = request;
+  const all = groupsOf(pattern, request);
+  return digits.every((digit) => {
+    const seen = new Set<string>();
+    return all.every((members) => {
+      const [first = 0] = members;
+      const ways = members.map((rank) => moved(rank, digit) - rank);
+      const [way = 0] = ways;
+      if (way % fabric.repeats === 0 && ways.every((one) => one === way)) return true;
+      const key = `${first % fabric.repeats} ${members.map((rank) => rank - first).join()} ${ways.join()}`;
+      if (seen.has(key)) return true;
+      seen.add(key);
+      const there = groups.of(pattern.group, first + way);
+      return movesInto(groupFlows(pattern, members, fabric), groupFlows(pattern, there, fabric), digit);
+    });
   });
 }
 
-/** Whether flows are the same flows when all ranks have moved along a digit: then loads are alike besides. */
-function keptByMoving(flows: readonly Flow[], digits: readonly Digit[], ranks: number): boolean {
-  const bytesOf = new Map(flows.map(({ from, to, bytes }) => [from * ranks + to, bytes]));
-  return digits.every((digit) =>
-    flows.every(({ from, to, bytes }) => {
-      const other = bytesOf.get(moved(from, digit) * ranks + moved(to, digit)) ?? 0;
-      return Math.abs(other - bytes) <= 1e-12 * bytes;
-    }),
-  );
+/** Whether flows that have moved along a digit are among others. */
+function movesInto(flows: readonly Flow[], others: readonly Flow[], digit: Digit): boolean {
+  const bytesOf = new Map(others.map(({ from, to, bytes }) => [from * mostRanks + to, bytes]));
+  return flows.every(({ from, to, bytes }) => {
+    const other = bytesOf.get(moved(from, digit) * mostRanks + moved(to, digit)) ?? 0;
+    return Math.abs(other - bytes) <= 1e-12 * bytes;
+  });
 }
 
 /** Adds up what flows of every kind do to every port and every rank, over all groups. */
 function loadsAlike(pattern: Pattern, digits: readonly Digit[], request: FoldRequest): boolean {
   const { symmetry, fabric } = request;
+  if (keptByMoving(pattern, digits, request)) return true;
   const world = symmetry.world(digits);
-  const flows = flowsOf(pattern, request);
-  if (keptByMoving(flows, digits, world.size)) return true;
+  const flows = groupsOf(pattern, request).flatMap((members) => groupFlows(pattern, members, fabric));
   const sequences = new Sequences();
   const amounts = new Map<number, string>();
   const texts = new Map<string, number>();

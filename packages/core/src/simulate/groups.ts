@@ -3,7 +3,7 @@ import type { Group } from '../layout/layout.js';
 import type { ProgramNode } from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
 import { peerOf } from '../schedule/transfers.js';
-import type { CompiledOperation } from '../schedule/compile.js';
+import type { OrderedOperation } from '../schedule/compile.js';
 import type { World } from '../traffic/index.js';
 import type { FlatProgram } from './rank-state.js';
 
@@ -86,7 +86,7 @@ export class Channels {
   }
 
   /** The communicator on which the rank at a place of the world runs a collective. */
-  of(flat: CompiledOperation, node: ProgramNode, place: number): Channel {
+  of(flat: OrderedOperation, node: ProgramNode, place: number): Channel {
     const { body, lane } = flat.operation;
     if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
     const way = body.name === 'send' || body.name === 'receive' ? `${body.name} ${node.pass}` : lane;
@@ -96,7 +96,7 @@ export class Channels {
     return channel;
   }
 
-  #find(flat: CompiledOperation, node: ProgramNode, place: number): Channel {
+  #find(flat: OrderedOperation, node: ProgramNode, place: number): Channel {
     const rank = this.#world.ranks[place] ?? 0;
     const { body } = flat.operation;
     if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
@@ -140,14 +140,14 @@ export function assignChannels(
   programOf: readonly number[],
   channels: Channels,
 ): (Channel | undefined)[][] {
-  const sequences = new Map<number, Map<number, CompiledOperation[]>>();
+  const sequences = new Map<number, Map<number, OrderedOperation[]>>();
   const assigned = programOf.map((which, rank) => {
     const flat = programs[which];
     return (flat?.operations ?? []).map((operation) => {
       const node = flat?.compiled.program.nodes[operation.node];
       if (operation.operation.body.kind !== 'collective' || !node) return undefined;
       const channel = channels.of(operation, node, rank);
-      const perRank = sequences.get(channel.id) ?? new Map<number, CompiledOperation[]>();
+      const perRank = sequences.get(channel.id) ?? new Map<number, OrderedOperation[]>();
       sequences.set(channel.id, perRank);
       const sequence = perRank.get(rank);
       if (sequence) sequence.push(operation);
@@ -165,7 +165,7 @@ export function assignChannels(
 
 function compare(
   channel: Channel,
-  sequences: ReadonlyMap<number, readonly CompiledOperation[]> | undefined,
+  sequences: ReadonlyMap<number, readonly OrderedOperation[]> | undefined,
   first: number,
   other: number,
 ): void {
@@ -180,11 +180,11 @@ function compare(
   }
 }
 
-function label(operation: CompiledOperation | undefined): string {
+function label(operation: OrderedOperation | undefined): string {
   return operation ? `${operation.name} of node ${operation.node}` : 'nothing left';
 }
 
-function kindOf(operation: CompiledOperation | undefined): string {
+function kindOf(operation: OrderedOperation | undefined): string {
   const body = operation?.operation.body;
   if (body?.kind !== 'collective') return '';
   return body.name === 'receive' ? 'send' : body.name;

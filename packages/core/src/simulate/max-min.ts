@@ -27,6 +27,8 @@ export interface Share {
  * Takes O(ports^2 + sum of ports over demands) time. A demand without ports has an infinite rate.
  */
 export function maxMinShares(demands: readonly Demand[], capacity: (port: number) => number): Share[] {
+  const [only] = demands;
+  if (only !== undefined && demands.length === 1) return [shareAlone(only, capacity)];
   const shares = demands.map((): Share => ({ rate: Infinity, port: -1 }));
   let highest = -1;
   for (const demand of demands) for (const port of demand.ports) highest = Math.max(highest, port);
@@ -50,6 +52,20 @@ export function maxMinShares(demands: readonly Demand[], capacity: (port: number
   const classes = [...new Set(demands.map((demand) => demand.priority))].sort((a, b) => b - a);
   for (const priority of classes) serve(priority, { demands, shares, local, ids, left, users });
   return shares;
+}
+
+/** Nothing beside it: its narrowest port decides. */
+function shareAlone({ count, ports, weights }: Demand, capacity: (port: number) => number): Share {
+  const share: Share = { rate: Infinity, port: -1 };
+  for (let index = 0; index < ports.length; index++) {
+    const port = ports[index] ?? -1;
+    const rate = Math.max(0, capacity(port)) / (count * (weights[index] ?? 1));
+    if (rate < share.rate) {
+      share.rate = rate;
+      share.port = port;
+    }
+  }
+  return share;
 }
 
 interface Filling {

@@ -1,18 +1,18 @@
 /** Prices of a job's operations, and what they rest on. */
 import { kernelSeconds, nodesOf, pricedKernel, scaledCollective, weakestBasis } from '../cost/index.js';
-import type { Basis, CostModel, Move, PricedFlow, ScaledCollective } from '../cost/index.js';
+import type { Basis, CostModel, Move, ScaledCollective } from '../cost/index.js';
 import type { Fabric, World } from '../traffic/index.js';
 import { priceKey } from '../schedule/kernels.js';
 import type { Group } from '../layout/layout.js';
 import type { Binding, Body, CollectiveName } from '../schedule/schedule.js';
-import type { CompiledOperation } from '../schedule/compile.js';
+import type { OrderedOperation } from '../schedule/compile.js';
 import type { FlatProgram } from './rank-state.js';
 import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
 import type { CollectiveLoad, EvenLoad } from '../traffic/flows.js';
 import { collectiveLoad, evenLoad, rowsOf } from '../traffic/load.js';
 import { memoized } from '../units/index.js';
-import { bundle, type Bundled } from './bundles.js';
+import { bundle, gridFlows, type Bundled, type WeighedFlow } from './bundles.js';
 
 export interface Job {
   /** Which ranks stand for all. What follows is by place in it. */
@@ -72,11 +72,11 @@ export class Prices {
   readonly #job: Job;
   readonly #hostOf: ((rank: number) => number) | undefined;
   /** Of sizes that do not depend on routing: one price per operation and group. */
-  readonly #fixed = new Map<CompiledOperation['operation'], Map<number, MeetingPrice>>();
+  readonly #fixed = new Map<OrderedOperation['operation'], Map<number, MeetingPrice>>();
   /** Of even loads, by what they move on which channel. */
   readonly #even = new Map<string, MeetingPrice>();
   /** Of kernels that run alike on all ranks that see the same routing. */
-  readonly #kernels = new Map<Binding, Map<CompiledOperation['operation'], KernelPrice>>();
+  readonly #kernels = new Map<Binding, Map<OrderedOperation['operation'], KernelPrice>>();
   readonly #collectives = new Map<string, CollectiveBasis>();
   readonly #nodes = new Map<number, number>();
   /** Of kernels, and of collectives. */
@@ -92,7 +92,7 @@ export class Prices {
    * Bytes through memory and seconds of a kernel that runs alone. Throws RangeError when there is no price; `simulate`
    * asks before.
    */
-  kernel(place: number, flat: CompiledOperation, body: KernelBody): KernelPrice {
+  kernel(place: number, flat: OrderedOperation, body: KernelBody): KernelPrice {
     const binding = this.#binding(place);
     const alike = typeof body.work.rows === 'number' || binding.alike === 'ranks';
     if (!alike) return this.#kernel(place, flat, body);
@@ -103,7 +103,7 @@ export class Prices {
     return price;
   }
 
-  #kernel(place: number, flat: CompiledOperation, { name: kernel, work }: KernelBody): KernelPrice {
+  #kernel(place: number, flat: OrderedOperation, { name: kernel, work }: KernelBody): KernelPrice {
     const rows = rowsOf({
       size: work.rows,
       binding: this.#binding(place),
@@ -120,7 +120,7 @@ export class Prices {
   }
 
   /** A collective, as its first member (for send and receive: the sender) sees it. */
-  collective(channel: Channel, flat: CompiledOperation): MeetingPrice {
+  collective(channel: Channel, flat: OrderedOperation): MeetingPrice {
     const { body } = flat.operation;
     if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
     const alike = this.#binding(channel.members[0] ?? 0).alike === 'ranks';
@@ -139,7 +139,7 @@ export class Prices {
     return price;
   }
 
-  #price(channel: Channel, flat: CompiledOperation, body: CollectiveBody): MeetingPrice {
+  #price(channel: Channel, flat: OrderedOperation, body: CollectiveBody): MeetingPrice {
     const [first = 0] = channel.members;
     const request = {
       template: flat.template,
@@ -185,8 +185,13 @@ export class Prices {
     const known = unitBundles(this.#job.world);
     let bundled = known.get(move);
     if (bundled === undefined)
-      known.set(move, (bundled = this.#likeAnother(channel, move) ?? this.#bundle(channel, move.flows)));
+      known.set(move, (bundled = this.#likeAnother(channel, move) ?? this.#ownBundles(channel, move)));
     return bundled;
+  }
+
+  #ownBundles(channel: Channel, move: Move): Bundled {
+    const { grid } = move;
+    return this.#bundle(channel, (grid && gridFlows(this.#job.world, channel, grid)) ?? move.flows);
   }
 
   /** Bundles of a group that moves as another does: those of the other, on its own ports. */
@@ -202,7 +207,7 @@ export class Prices {
     return own.every(({ ports }) => !ports.includes(-1)) ? { ...rest, bundles: own } : undefined;
   }
 
-  #bundle(channel: Channel, flows: readonly PricedFlow[]): Bundled {
+  #bundle(channel: Channel, flows: readonly WeighedFlow[]): Bundled {
     return bundle(this.#job.world, channel, flows, this.#hostOf);
   }
 
@@ -246,7 +251,7 @@ export class Prices {
     return binding;
   }
 
-  #node(place: number, flat: CompiledOperation): number {
+  #node(place: number, flat: OrderedOperation): number {
     return this.#job.nodeNumbers[this.#job.programOf[place] ?? 0]?.[flat.node] ?? flat.node;
   }
 }

@@ -1,18 +1,18 @@
 /** What one rank is about: its queues, what each operation still waits for, and its host. */
-import type { CompiledOperation, CompiledProgram } from '../schedule/compile.js';
+import type { OrderedOperation, OrderedProgram } from '../schedule/compile.js';
 
 /** What made an operation start when it did. */
 export const causes = { start: -1, host: -2 } as const;
 
 /** A compiled program, and what the event loop needs of it besides; the same for all ranks of a stage. */
 export interface FlatProgram {
-  readonly compiled: CompiledProgram;
-  readonly operations: readonly CompiledOperation[];
+  readonly compiled: OrderedProgram;
+  readonly operations: readonly OrderedOperation[];
   /** 1 for operations until whose end the host issues nothing further: binds, and kernels where the host runs them. */
   readonly blocksHost: Uint8Array;
 }
 
-export function flatten(compiled: CompiledProgram, hostRunsKernels: boolean): FlatProgram {
+export function flatten(compiled: OrderedProgram, hostRunsKernels: boolean): FlatProgram {
   const { operations } = compiled;
   const blocksHost = Uint8Array.from(operations, ({ operation: { body } }) =>
     body.kind === 'bind' || (body.kind === 'kernel' && hostRunsKernels) ? 1 : 0,
@@ -22,7 +22,7 @@ export function flatten(compiled: CompiledProgram, hostRunsKernels: boolean): Fl
 
 /** One operation of one rank, as it went. */
 export interface Happening {
-  readonly flat: CompiledOperation;
+  readonly flat: OrderedOperation;
   issued: number;
   ready: number;
   end: number;

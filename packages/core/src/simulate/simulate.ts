@@ -5,7 +5,7 @@ import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { fabricOf, type Fabric, Symmetry, wholeWorld, type World } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
-import { compile, type CompiledProgram } from '../schedule/compile.js';
+import { orderProgram, type OrderedProgram } from '../schedule/compile.js';
 import { priceKey } from '../schedule/kernels.js';
 import type { Binding, Program, Template } from '../schedule/schedule.js';
 import { laneTimes } from '../trace/index.js';
@@ -167,7 +167,7 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
       expected: 'a device for every rank',
     });
   }
-  const programs = job.programs.map((program) => flatten(compiled(program), model.inputs.hostRunsKernels));
+  const programs = job.programs.map((program) => flatten(ordered(program), model.inputs.hostRunsKernels));
   const bindings = job.programs.map((_, which) => {
     const binding = job.bindings[job.bindings.length === 1 ? 0 : which];
     if (!binding) throw new InputError(`stage ${which} has no binding`, { expected: 'one binding, or one per stage' });
@@ -235,14 +235,8 @@ function worldOf({ place, programs, model, ...job }: SimulationJob, bindings: re
   });
 }
 
-const compiledPrograms = new WeakMap<Program, CompiledProgram>();
-
-/** A program compiled, once. */
-function compiled(program: Program): CompiledProgram {
-  let known = compiledPrograms.get(program);
-  if (known === undefined) compiledPrograms.set(program, (known = compile(program)));
-  return known;
-}
+/** A program's operations in their order, worked out once. */
+const ordered = memoized<Program, OrderedProgram>(orderProgram);
 
 const pricedTemplates = memoized<CostModel, WeakSet<Template>>(() => new WeakSet<Template>());
 

@@ -1,5 +1,5 @@
 /** Writes down what the simulator saw happen, as spans. */
-import type { CompiledOperation } from '../schedule/compile.js';
+import type { OrderedOperation } from '../schedule/compile.js';
 import type { Body, Operation } from '../schedule/schedule.js';
 import { spanLabel, type SpanLabel } from '../schedule/span-label.js';
 import type { Span, SpanCollective, Trace } from '../trace/index.js';
@@ -88,7 +88,7 @@ function membersOf({ group, members, name }: SpanCollective, stand: number, rank
 }
 
 /** What spans are called: one object for all spans of an operation of a template. */
-function labels(): (flat: CompiledOperation) => SpanLabel {
+function labels(): (flat: OrderedOperation) => SpanLabel {
   const known = new Map<Operation, SpanLabel>();
   return ({ template, operation }) => {
     let label = known.get(operation);

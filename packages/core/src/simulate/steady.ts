@@ -3,7 +3,7 @@
  * the same happened for the one before. A simulation without randomness that is in the same state again goes on in the
  * same way, so a step of more micro-batches takes as many periods more.
  */
-import type { CompiledProgram } from '../schedule/compile.js';
+import type { OrderedProgram } from '../schedule/compile.js';
 import type { ProgramNode } from '../schedule/schedule.js';
 import { lengthOf, minOf, unionOf, type Interval } from '../units/index.js';
 import { causes, type FlatProgram, type Happening } from './rank-state.js';
@@ -65,14 +65,14 @@ export function periodOf(steps: Steps, { microBatches, every }: Repetition): Per
 
 interface Place {
   readonly which: number;
-  readonly program: CompiledProgram;
+  readonly program: OrderedProgram;
   readonly list: readonly (Happening | undefined)[];
   /** By node, the one that does the same for an earlier micro-batch; -1 for none. */
   readonly earlier: Int32Array;
 }
 
 /** By node, the node of the same kind so many micro-batches before. */
-function earlierNodes({ program: { nodes } }: CompiledProgram, { microBatches, every }: Repetition): Int32Array {
+function earlierNodes({ program: { nodes } }: OrderedProgram, { microBatches, every }: Repetition): Int32Array {
   const key = ({ template, layer, pass, part }: ProgramNode, microBatch: number): string =>
     `${template} ${layer} ${pass} ${part?.first ?? 0} ${microBatch}`;
   const byKey = new Map(nodes.map((node, index) => [key(node, node.microBatch), index]));

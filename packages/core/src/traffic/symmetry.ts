@@ -53,48 +53,40 @@ export function digitsOf(layout: Layout, cluster: Cluster): Digit[] {
     if (stride === undefined || end > ranks / layout.pp) return;
     if (all.some((cut) => cut > stride && cut < end) || closed.some((behind) => stride < behind)) return;
     const digit = { stride, radix: end / stride };
-    if (keepsPorts(digit, ranks, cluster)) digits.push(digit);
+    if (keepsLinks(digit, ranks, cluster)) digits.push(digit);
   });
   return digits;
 }
 
 /** What becomes of things that are moved: the same of each, and of no two the same. */
-class Moves<Thing extends string | number> {
-  readonly #there = new Map<Thing, Thing>();
-  readonly #back = new Map<Thing, Thing>();
+class Moves {
+  readonly #there = new Map<number, number>();
+  readonly #back = new Map<number, number>();
 
   /** Whether `to` may be what becomes of `from`, after all that was said before. */
-  same(from: Thing, to: Thing): boolean {
-    if (!this.#there.has(from)) this.#there.set(from, to);
-    if (!this.#back.has(to)) this.#back.set(to, from);
-    return this.#there.get(from) === to && this.#back.get(to) === from;
+  same(from: number, to: number): boolean {
+    const [there, back] = [this.#there.get(from) ?? to, this.#back.get(to) ?? from];
+    this.#there.set(from, there);
+    this.#back.set(to, back);
+    return there === to && back === from;
   }
 }
 
-/** Above the ports of a unit. */
-const mostPorts = 2 ** 20;
-
-/** Whether ports that ranks share are shared still when all ranks have moved along a digit. */
-function keepsPorts(digit: Digit, ranks: number, cluster: Cluster): boolean {
-  // rails of the same number stay so
-  const rails = cluster.tiers.map(() => new Moves<number>());
-  const units = cluster.tiers.map(() => new Moves<number>());
-  const links = new Moves<string>();
-  for (let rank = 0; rank < ranks; rank++) {
-    const next = moved(rank, digit);
-    for (let tier = 1; tier < cluster.tiers.length; tier++) {
-      const [one, other] = [portNumber(cluster, tier, rank), portNumber(cluster, tier, next)];
-      const [unit, later] = [unitOf(cluster, tier - 1, rank), unitOf(cluster, tier - 1, next)];
-      if (!(rails[tier]?.same(one, other) ?? true)) return false;
-      if (!(units[tier]?.same(unit * mostPorts + one, later * mostPorts + other) ?? true)) return false;
-    }
+/**
+ * Whether links that pairs of ranks share are shared still when all ranks have moved along a digit. Rails and units need
+ * no look: no digit cuts the devices of a NIC or of a unit, so that they move as a whole. Where nodes do, so do the
+ * links in them; else all nodes are as the first.
+ */
+function keepsLinks(digit: Digit, ranks: number, cluster: Cluster): boolean {
+  const perNode = devicesPerUnit(cluster, 0);
+  if ((cluster.tiers[0]?.ports ?? 1) === 1 || digit.stride >= perNode) return true;
+  const links = new Moves();
+  for (let rank = 0; rank < Math.min(ranks, perNode); rank++)
     for (const peer of linkedPeers(rank, ranks, cluster)) {
-      const after = moved(peer, digit);
-      const [one, other] = [route(cluster, rank, peer), route(cluster, next, after)];
-      if (!links.same(one.egress.join(), other.egress.join())) return false;
-      if (!links.same(one.ingress.join(), other.ingress.join())) return false;
+      const [one, other] = [route(cluster, rank, peer), route(cluster, moved(rank, digit), moved(peer, digit))];
+      if (!links.same(one.egress[0] ?? -1, other.egress[0] ?? -1)) return false;
+      if (!links.same(one.ingress[0] ?? -1, other.ingress[0] ?? -1)) return false;
     }
-  }
   return true;
 }
 

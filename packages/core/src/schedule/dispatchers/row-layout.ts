@@ -8,7 +8,7 @@
  */
 import { epOfPlace, expertNodes, sliceOfPlace } from '../../layout/mesh.js';
 import type { ExpertRange, GroupRouting, Part } from '../../routing/group-routing.js';
-import { chunkRows } from '../../routing/group-routing.js';
+import { chunkRows, whole } from '../../routing/group-routing.js';
 import { memoized } from '../../units/index.js';
 import type { MoeShape } from '../moe-shape.js';
 import {
@@ -52,24 +52,52 @@ export function manyBlocks({ name, blocks }: RowLayout): RowLayout {
 const total = (blocks: readonly RowBlock[], at: RankPlace, part: Part, routing: GroupRouting): number =>
   blocks.reduce((rows, block) => rows + blockRows(block, at, part, routing), 0);
 
+/** By rows, how many blocks have so many. */
+type BlockSizes = ReadonlyMap<number, number>;
+
+function blockSizes(blocks: readonly RowBlock[], at: RankPlace, routing: GroupRouting): BlockSizes {
+  const sizes = new Map<number, number>();
+  for (const block of blocks) {
+    const rows = blockRows(block, at, whole, routing);
+    sizes.set(rows, (sizes.get(rows) ?? 0) + 1);
+  }
+  return sizes;
+}
+
+/** Sizes of a layout's blocks by member: those of the rank that was asked last are kept. */
+const memberSizes = memoized(({ blocks }: RowLayout) => {
+  let last: { readonly at: RankPlace; readonly routing: GroupRouting; readonly of: BlockSizes[] } | undefined;
+  return (at: RankPlace, routing: GroupRouting): readonly BlockSizes[] => {
+    if (last?.at !== at || last.routing !== routing)
+      last = { at, routing, of: blocks(at, routing.experts).map((member) => blockSizes(member, at, routing)) };
+    return last.of;
+  };
+});
+
+/** Rows of a part of what each member has. */
+function memberRows(layout: RowLayout, at: RankPlace, part: Part, routing: GroupRouting): number[] {
+  if (!routing.cutsRows) return layout.blocks(at, routing.experts).map((member) => total(member, at, part, routing));
+  return memberSizes(layout)(at, routing).map((sizes) => {
+    let rows = 0;
+    for (const [each, count] of sizes) rows += count * chunkRows(each, part.chunk, part.of);
+    return rows;
+  });
+}
+
 /** Rows of all blocks; one object for a layout. */
-export const layoutRows = memoized(({ name, blocks }: RowLayout): RowRule => ({
-  name,
+export const layoutRows = memoized((layout: RowLayout): RowRule => ({
+  name: layout.name,
   routed: true,
-  count: (at, part, routing) => {
-    const known = routing();
-    return blocks(at, known.experts).reduce((rows, member) => rows + total(member, at, part, known), 0);
-  },
+  count: (at, part, routing) => memberRows(layout, at, part, routing()).reduce((rows, member) => rows + member, 0),
 }));
 
 const exchangesFrom = memoized((from: RowLayout) =>
   memoized((to: RowLayout): Exchange => ({
     name: `${from.name} to ${to.name}`,
-    counts: (at, part, routing) => {
-      const rows = ({ blocks }: RowLayout): Int32Array =>
-        Int32Array.from(blocks(at, routing.experts), (member) => total(member, at, part, routing));
-      return { send: rows(from), receive: rows(to) };
-    },
+    counts: (at, part, routing) => ({
+      send: Int32Array.from(memberRows(from, at, part, routing)),
+      receive: Int32Array.from(memberRows(to, at, part, routing)),
+    }),
   })),
 );
 
