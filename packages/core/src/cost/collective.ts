@@ -7,10 +7,11 @@ import type { Algorithm, CollectiveLoad, EvenLoad } from '../traffic/flows.js';
 import type { CostModel } from './model.js';
 import { nodesOf } from './nccl.js';
 import { maxOf } from '../units/index.js';
+import type { PricedFlow } from './priced-flow.js';
 import { busiestPort, fastestWay, unitMove } from './ways.js';
-import type { Move, MoveRequest, PricedFlow, Way } from './ways.js';
+import type { Move, MoveRequest, Way } from './ways.js';
 
-export type { PricedFlow } from './ways.js';
+export type { PricedFlow } from './priced-flow.js';
 
 /** A collective to price; its members are global ranks, in group order. */
 export interface CollectiveRequest extends MoveRequest {

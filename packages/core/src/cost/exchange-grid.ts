@@ -5,7 +5,7 @@
  */
 import type { Fabric } from '../traffic/fabric.js';
 import { peerSeconds } from './nccl.js';
-import type { PricedFlow } from './ways.js';
+import type { PricedFlow } from './priced-flow.js';
 
 /** A flow from the first unit, and how many like it its sender has. */
 export interface GridFlow extends PricedFlow {

@@ -4,25 +4,12 @@
  */
 import type { CollectiveName } from '../schedule/schedule.js';
 import type { Fabric, FabricRoute } from '../traffic/fabric.js';
-import {
-  decompose,
-  unitLoad,
-  type Algorithm,
-  type CollectiveLoad,
-  type EvenLoad,
-  type Flow,
-} from '../traffic/flows.js';
+import { decompose, unitLoad, type Algorithm, type CollectiveLoad, type EvenLoad } from '../traffic/flows.js';
 import { maxOf, memoized } from '../units/index.js';
 import { exchangeGrid, gridLatencies, gridPortSeconds, type ExchangeGrid } from './exchange-grid.js';
 import { ncclAlgorithms, pairwiseSeconds, plainHops, protocolsOf, ringSeconds, treeSeconds } from './nccl.js';
 import type { Protocol } from './nccl.js';
-
-/** A flow and the ports it occupies. */
-export interface PricedFlow extends Flow {
-  readonly route: FabricRoute;
-  /** Bytes that it takes on each of its ports: its own, times the slowdown of its route and what measurements say. */
-  readonly work: number;
-}
+import type { PricedFlow } from './priced-flow.js';
 
 /** How an algorithm moves a load. */
 export interface Move {
