@@ -147,15 +147,9 @@ class Compilation {
       for (const other of plan.after[place] ?? []) include(after, whole.numbers[other] ?? number);
       if (plan.roots.has(place))
         for (const other of awaited) if (this.operations[other]?.queue !== queue) include(after, other);
-      const uses = plan.uses[place] ?? [];
-      uses.forEach((used, which) => {
-        const [region, use] = [plan.regions[used], operation.uses[which]];
-        if (region === undefined || use === undefined) throw new RangeError(`use ${which} of ${operation.id}`);
-        if (region.life === 'layer') return;
-        const known = (touched[used] ??= this.#touchedBy(region, node));
-        for (const one of known) follow(one, { use, number, queue, after });
-      });
-      this.#lifetimes?.use(uses, { plan, node, whole, operation: number, queue });
+      for (const { place: used, region, use } of plan.outliving[place] ?? [])
+        for (const one of (touched[used] ??= this.#touchedBy(region, node))) follow(one, { use, number, queue, after });
+      this.#lifetimes?.use(plan.uses[place] ?? [], { plan, node, whole, operation: number, queue });
       for (const other of after) this.operations[other]?.dependents.push(number);
       this.operations.push({
         index: number,

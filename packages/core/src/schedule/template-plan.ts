@@ -27,6 +27,14 @@ export interface TemplatePlan {
   readonly regions: readonly Region[];
   /** By operation, places in `regions` of what it uses. */
   readonly uses: readonly (readonly number[])[];
+  /** Of these, those of regions that outlive a node. */
+  readonly outliving: readonly (readonly OutlivingUse[])[];
+}
+
+export interface OutlivingUse {
+  readonly place: number;
+  readonly region: Region;
+  readonly use: Use;
 }
 
 /**
@@ -57,7 +65,14 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
   const names = operations.map(({ id }) => `${template.name}/${id}`);
   const regions = [...new Map(template.regions.map((region) => [region.id, region])).values()];
   const uses = placesOfUses(template, regions);
-  return { template, names, queues, after, roots, sinks, regions, uses };
+  const outliving = operations.map((operation, index) =>
+    operation.uses.flatMap((use, which): OutlivingUse[] => {
+      const place = uses[index]?.[which] ?? -1;
+      const region = regions[place];
+      return region === undefined || region.life === 'layer' ? [] : [{ place, region, use }];
+    }),
+  );
+  return { template, names, queues, after, roots, sinks, regions, uses, outliving };
 });
 
 function placesOfUses({ name, operations }: Template, regions: readonly Region[]): number[][] {

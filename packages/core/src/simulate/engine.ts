@@ -118,7 +118,7 @@ export class Engine {
     this.#events += 1;
     switch (event.kind) {
       case 'attempt':
-        this.#attempt(this.#rank(event.rank), event.rank, event.queue, causes.host);
+        this.#foreseen(event.rank, event.queue);
         break;
       case 'end':
         this.#end(event.rank, event.operation);
@@ -173,12 +173,18 @@ export class Engine {
   #attemptAll(rank: number, cause: number): void {
     const state = this.#rank(rank);
     const { length } = state.running;
-    for (let queue = 0; queue < length; queue++) this.#attempt(state, rank, queue, cause);
+    for (let queue = 0; queue < length; queue++)
+      if (state.running[queue] === 0) this.#attempt(state, rank, queue, cause);
   }
 
-  /** Starts the operation at the head of a queue if nothing keeps it. */
+  /** The host may issue the operation at the head of a queue now. */
+  #foreseen(rank: number, queue: number): void {
+    const state = this.#rank(rank);
+    if (state.running[queue] === 0) this.#attempt(state, rank, queue, causes.host);
+  }
+
+  /** Starts the operation at the head of a queue that runs none if nothing keeps it. */
   #attempt(state: RankState, rank: number, queue: number, cause: number): void {
-    if (state.running[queue]) return;
     const index = state.flat.compiled.queues[queue]?.operations[state.heads[queue] ?? 0];
     if (index === undefined || index >= state.issuable || (state.pending[index] ?? 0) > 0) return;
     const flat = state.flat.operations[index];
