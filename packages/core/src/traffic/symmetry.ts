@@ -73,9 +73,9 @@ class Moves {
 }
 
 /**
- * Whether links that pairs of ranks share are shared still when all ranks have moved along a digit. Rails and units need
- * no look: no digit cuts the devices of a NIC or of a unit, so that they move as a whole. Where nodes do, so do the
- * links in them; else all nodes are as the first.
+ * Whether links that pairs of ranks share are shared still when all ranks have moved along a digit. Rails and units
+ * need no look: no digit cuts the devices of a NIC or of a unit, so that they move as a whole. Where nodes do, so do
+ * the links in them; else all nodes are as the first.
  */
 function keepsLinks(digit: Digit, ranks: number, cluster: Cluster): boolean {
   const perNode = devicesPerUnit(cluster, 0);
