@@ -45,13 +45,13 @@ async function lossesOfThreads(): Promise<number[]> {
 const mpirun = ['--allow-run-as-root', '--oversubscribe', '-n', '2', process.execPath, main, 'train'];
 
 describe.runIf(testsOverMpi)('monta train over MPI', () => {
-  it('learns the same as threads do, launched here or by a person', async () => {
+  it('learns the same as threads do, launched here on two of four devices or by a person', async () => {
     const dispatch = ['--dispatch', 'scattered:2'];
     const threads = await lossesOfThreads();
     expect(threads).toHaveLength(3);
     const launched = losses(
       process.execPath,
-      [main, 'train', '--backend', 'mpi', '--cluster', 'laptop-2x1', ...job, ...dispatch],
+      [main, 'train', '--backend', 'mpi', '--cluster', 'laptop-2x2', ...job, ...dispatch],
       'launched',
     );
     const own = losses('mpirun', [...mpirun, ...job, ...dispatch], 'own');
@@ -78,6 +78,19 @@ describe('the MPI backend of a configuration', () => {
     }
     throw new Error('nothing was wrong');
   };
+
+  it.each([
+    { layout: 'tp=4,dp=2,ep=2', hosts: [['a', 8]] },
+    { layout: 'tp=4,dp=3', hosts: [['a', 4], ['b', 4], ['c', 4]] },
+    { layout: 'dp=16,ep=4', hosts: [['a', 8], ['b', 8]] },
+  ])('runs $layout on part of the hosts, as many ranks on each, and says so again', ({ layout, hosts }) => {
+    const config = readTrainConfig(undefined, { backend: 'mpi', hosts: 'a:8,b:8,c:8', layout, batch: 48 });
+    const placed = config.backend.kind === 'mpi' ? config.backend.hosts?.map(({ name, slots }) => [name, slots]) : [];
+    expect(placed).toEqual(hosts);
+    const again = trainConfigFrom(stringify(trainConfigDocument(config)), 'train.yaml');
+    expect(again.backend).toEqual(config.backend);
+    expect(again.cluster.tiers).toEqual(config.cluster.tiers);
+  });
 
   it('makes a cluster of the hosts', () => {
     const { cluster, emulate, layout } = readTrainConfig(undefined, { backend: 'mpi', hosts: 'a:8,b:8' });

@@ -2,7 +2,7 @@
  * Which ranks a run is made of, as its configuration says: `backend: mpi`, and under `mpi` the hosts and how to reach
  * them; `backend: nccl`, and under `nccl` how they lie on cards; `device: cuda`.
  */
-import { getCluster, InputError, limits, type Cluster, type Field, type FieldMap } from '@monta/core';
+import { deviceCount, getCluster, InputError, limits, type Cluster, type Field, type FieldMap } from '@monta/core';
 import {
   cudaLauncher,
   localLauncher,
@@ -234,6 +234,18 @@ export function hostsCluster(hosts: readonly MpiHost[]): Cluster {
     tiers: hosts.length === 1 ? [inside] : [inside, { ...outer, name: 'network', size: hosts.length }],
     sources: ['links not measured yet'],
   };
+}
+
+/**
+ * The backend of a job on part of a cluster: on each host as many ranks as the part has there, since mpirun fills one
+ * host after another. Hosts that are not the cluster's nodes are left as they are.
+ */
+export function backendOnPart(backend: BackendConfig, whole: Cluster, part: Cluster): BackendConfig {
+  if (backend.kind !== 'mpi' || backend.hosts === undefined || part === whole) return backend;
+  const [node, slots] = [whole.tiers[0]?.size, part.tiers[0]?.size];
+  if (slots === undefined || backend.hosts.some((host) => host.slots !== node)) return backend;
+  const hosts = backend.hosts.slice(0, deviceCount(part) / slots).map((host) => ({ ...host, slots }));
+  return { ...backend, hosts };
 }
 
 /** What runs the ranks of a configuration that no mpirun of the person's own started. */

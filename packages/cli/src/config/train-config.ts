@@ -35,6 +35,7 @@ import { loadCluster, loadModel } from '../inputs.js';
 import {
   backendDocument,
   backendFrom,
+  backendOnPart,
   choiceOf,
   hasOwnNetwork,
   hostsCluster,
@@ -212,7 +213,7 @@ function layoutOf(
   override: string | undefined,
   { model, cluster, backend }: { readonly model: MoeModel; readonly cluster: Cluster; readonly backend: BackendConfig },
 ): Placed {
-  const spare = backend.kind === 'local';
+  const spare = backend.kind !== 'nccl';
   const field = map?.get('layout');
   const check = (placed: Placed) => {
     if (placed.layout === 'auto') return placed;
@@ -300,8 +301,10 @@ export function takeTrainConfig(given: ConfigFile | undefined, overrides: TrainO
   const folder = given === undefined ? undefined : dirname(resolve(given.path));
   const source: Source = { map, file: given?.path ?? 'defaults', folder };
   const model = modelOf(source, overrides.model);
-  const backend = backendFrom(map, overrides, overrides.allowCommands);
-  const cluster = clusterOf(source, overrides, backend);
+  const asked = backendFrom(map, overrides, overrides.allowCommands);
+  const cluster = clusterOf(source, overrides, asked);
+  const placed = layoutOf(source, overrides.layout, { model: model.value, cluster: cluster.value, backend: asked });
+  const backend = backendOnPart(asked, cluster.value, placed.cluster);
   const data = map?.get('data')?.map(['text', 'sequence']);
   const checkpoint = map?.get('checkpoint')?.map(['every', 'keep']);
   const dispatch = map?.get('dispatch');
@@ -313,7 +316,7 @@ export function takeTrainConfig(given: ConfigFile | undefined, overrides: TrainO
   const steps = overrides.steps ?? map?.get('steps')?.integer({ max: limits.steps }) ?? 150;
   const config: TrainConfig = {
     model: model.value,
-    ...layoutOf(source, overrides.layout, { model: model.value, cluster: cluster.value, backend }),
+    ...placed,
     given: { model: model.given, cluster: cluster.given },
     dispatch:
       overrides.dispatch !== undefined
