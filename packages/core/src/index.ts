@@ -401,6 +401,7 @@ export {
   reasons,
   rivals,
   roomForPairs,
+  stepOfSetting,
   routedBinding,
   samePlan,
   settingModel,

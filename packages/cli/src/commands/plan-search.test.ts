@@ -45,6 +45,19 @@ describe('monta plan without a layout', () => {
     expect(read.search.complete).toBe(true);
   });
 
+  it("says what chooses chunks, where the plan's framework has any and nothing was judged", async () => {
+    const one = ['--pp', '1', '--cp', '1', '--global-batch', '16'];
+    const programs = (await plan(...one, '--framework', 'monta')).out;
+    expect(programs).toMatch(/^Chunks +one a pass: --judge 5 beside/mu);
+    expect((await plan('--cp', '2', '--global-batch', '16')).out).toMatch(
+      /^Chunks +one a pass, as this plan is no program here \(programs have no context parallelism\)/mu,
+    );
+    const judged = (await plan(...one, '--framework', 'monta', '--judge', '1')).out;
+    expect(judged).not.toMatch(/^Chunks /mu);
+    expect(judged).toMatch(/^Judged /mu);
+    expect(ran.out).not.toMatch(/^Chunks /mu);
+  }, 120_000);
+
   it('judges those that are programs by simulation, and says what is fastest', async () => {
     const flags = ['--pp', '1', '--global-batch', '16', '--judge', '2'];
     const { out } = await plan(...flags, '--no-flips');

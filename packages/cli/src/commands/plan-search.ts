@@ -26,6 +26,7 @@ import {
   type SearchResult,
   sensitivities,
   shownOthers,
+  stepOfSetting,
   usuallyJudged,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
@@ -160,6 +161,21 @@ async function havingPrograms(
   return [best, ...others].filter((plan) => plan !== undefined);
 }
 
+/**
+ * What of a layer's program the closed form does not choose, and what does. Other frameworks than Monta's have no
+ * chunks to choose.
+ */
+function chunksFacts({ model, framework = 'monta' }: PlanProblem, { setting }: Candidate): [string, string][] {
+  if (framework !== 'monta' || !model.moeLayers.includes(true)) return [];
+  const step = stepOfSetting(setting);
+  const judged = 'chooses chunks, and what of a layer runs beside what, by simulation (some seconds a plan)';
+  const text =
+    'known' in step
+      ? `one a pass, as this plan is no program here (${step.why}): of the fastest that are, --judge 5 ${judged}`
+      : `one a pass: --judge 5 beside the same flags ${judged}`;
+  return [['Chunks', text]];
+}
+
 const doneShare = ({ counts }: SearchResult): number =>
   (counts.prunedByMemory + counts.prunedByTime + counts.priced) / counts.represented;
 
@@ -192,6 +208,7 @@ function show({
       : [];
   const facts = planFacts(best, others, changes);
   if (judged.length > 0) facts.push(['Judged', judgement(judged)]);
+  else facts.push(...chunksFacts(problem, best));
   facts.push(['Searched', countsText(result)]);
   facts.push([
     'Rests on',

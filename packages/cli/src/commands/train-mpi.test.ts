@@ -81,8 +81,21 @@ describe('the MPI backend of a configuration', () => {
 
   it.each([
     { layout: 'tp=4,dp=2,ep=2', hosts: [['a', 8]] },
-    { layout: 'tp=4,dp=3', hosts: [['a', 4], ['b', 4], ['c', 4]] },
-    { layout: 'dp=16,ep=4', hosts: [['a', 8], ['b', 8]] },
+    {
+      layout: 'tp=4,dp=3',
+      hosts: [
+        ['a', 4],
+        ['b', 4],
+        ['c', 4],
+      ],
+    },
+    {
+      layout: 'dp=16,ep=4',
+      hosts: [
+        ['a', 8],
+        ['b', 8],
+      ],
+    },
   ])('runs $layout on part of the hosts, as many ranks on each, and says so again', ({ layout, hosts }) => {
     const config = readTrainConfig(undefined, { backend: 'mpi', hosts: 'a:8,b:8,c:8', layout, batch: 48 });
     const placed = config.backend.kind === 'mpi' ? config.backend.hosts?.map(({ name, slots }) => [name, slots]) : [];
