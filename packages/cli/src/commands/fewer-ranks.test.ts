@@ -45,6 +45,14 @@ describe('fewer ranks than devices', () => {
     expect(shown.out).toContain('devices 0 to 63 of the 72 of the one node; the others are idle');
   });
 
+  it('names a nearest that is on the same devices when it is typed', async () => {
+    const asked = ['--model', 'qwen3-30b-a3b', '--cluster', 'h100-2x8', '--sequence', '16384', '--sequences', '4'];
+    const { out } = await monta('memory', ...asked, '--layout', 'tp=8,dp=1,etp=1');
+    const flags = /^the nearest that fits: (.*) \(/mu.exec(out)?.[1]?.split(' ') ?? [];
+    const again = await json<Priced & { fits: boolean }>('memory', ...asked, ...flags);
+    expect(again).toMatchObject({ fits: true, devices: 8 });
+  });
+
   it('refuses what fills no nodes equally', async () => {
     const refused = await monta('memory', ...model, '--cluster', 'h100-2x8', '--layout', 'dp=13');
     expect(refused.err).toContain('--layout  13 ranks do not fill nodes of h100-2x8 equally');

@@ -16,11 +16,12 @@ export function ofCapacity({ totalBytes, capacityBytes }: Pick<MemoryFit, 'total
 }
 
 /** Flags, and their values, of a setting that differ from another's; of what is computed again `moe_act` too. */
-function changesOf({ step, sharing, precision, activationAgain = false }: MemorySetting, from: MemorySetting) {
+function changesOf(setting: MemorySetting, from: MemorySetting, cluster?: Cluster) {
+  const { step, sharing, precision, activationAgain = false } = setting;
   const { recompute = 'none', virtualStages = 1 } = step;
   const again = typeof recompute === 'string' ? recompute : [...recompute, ...(activationAgain ? ['moe_act'] : [])];
   return {
-    layout: formatLayout(step.layout),
+    layout: formatLayout(step.layout, cluster),
     ...(sharing === from.sharing ? {} : { sharing }),
     ...(precision === from.precision ? {} : { precision }),
     ...(recompute === from.step.recompute ? {} : { recompute: again }),
@@ -60,7 +61,7 @@ export interface Nearest {
 /** What is near and fits. */
 export function nearestTo(setting: MemorySetting, cluster: Cluster): Nearest {
   const { setting: nearest, leastBytes: totalBytes } = nearestFit(setting, cluster);
-  return { flags: nearest === undefined ? null : changesOf(nearest, setting), command: null, totalBytes };
+  return { flags: nearest === undefined ? null : changesOf(nearest, setting, cluster), command: null, totalBytes };
 }
 
 /**
@@ -74,7 +75,7 @@ export function nearestStageTo(
 ): Nearest {
   const { setting: nearest, leastBytes: totalBytes } = nearestFit(setting, cluster, ({ step }) => step.layout.pp === 1);
   if (nearest === undefined) return { flags: null, command: null, totalBytes };
-  const changes = changesOf(nearest, setting);
+  const changes = changesOf(nearest, setting, cluster);
   if (nearest.step.layout.pp === 1) return { flags: changes, command: null, totalBytes };
   const known = new Map<string, object>(Object.entries({ ...stepFlags, ...memoryFlags, dtype: { default: 'bf16' } }));
   const given: [string, FlagValue | undefined][] = Object.entries(flags);

@@ -6,9 +6,8 @@ import { loadCluster, loadModel } from '../inputs.js';
 /** Reads a plan with its model and cluster. Throws `InputError`. */
 export function loadPlan(file: string): PricedPlan {
   const document = readPlan(readTextFile(file), file);
-  const [model, cluster] = [loadModel(document.model), loadCluster(document.cluster)];
   try {
-    return pricedPlan(document, model, cluster);
+    return pricedPlan(document, loadModel(document.model), loadCluster(document.cluster));
   } catch (error) {
     throw error instanceof InputError ? error.at({ file }) : error;
   }

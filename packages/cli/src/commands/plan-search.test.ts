@@ -58,6 +58,14 @@ describe('monta plan without a layout', () => {
     expect(ran.out).not.toMatch(/^Chunks /mu);
   }, 120_000);
 
+  it('names the file of a plan whose model is none here', async () => {
+    const other = join(folder, 'other.json');
+    writeFileSync(other, JSON.stringify({ ...readPlan(readFileSync(file, 'utf8'), file), model: 'nope' }));
+    const { err, code } = await monta('explain', other);
+    expect(err).toMatch(/other\.json {2}model: "nope" is not a known model/u);
+    expect(code).toBe(2);
+  });
+
   it('judges those that are programs by simulation, and says what is fastest', async () => {
     const flags = ['--pp', '1', '--global-batch', '16', '--judge', '2'];
     const { out } = await plan(...flags, '--no-flips');

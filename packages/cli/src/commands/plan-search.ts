@@ -165,15 +165,13 @@ async function havingPrograms(
  * What of a layer's program the closed form does not choose, and what does. Other frameworks than Monta's have no
  * chunks to choose.
  */
-function chunksFacts({ model, framework = 'monta' }: PlanProblem, { setting }: Candidate): [string, string][] {
-  if (framework !== 'monta' || !model.moeLayers.includes(true)) return [];
+function chunksText({ model, framework = 'monta' }: PlanProblem, { setting }: Candidate): string | undefined {
+  if (framework !== 'monta' || !model.moeLayers.includes(true)) return undefined;
   const step = stepOfSetting(setting);
   const judged = 'chooses chunks, and what of a layer runs beside what, by simulation (some seconds a plan)';
-  const text =
-    'known' in step
-      ? `one a pass, as this plan is no program here (${step.why}): of the fastest that are, --judge 5 ${judged}`
-      : `one a pass: --judge 5 beside the same flags ${judged}`;
-  return [['Chunks', text]];
+  return 'known' in step
+    ? `one a pass, as this plan is no program here (${step.why}): of the fastest that are, --judge 5 ${judged}`
+    : `one a pass: --judge 5 beside the same flags ${judged}`;
 }
 
 const doneShare = ({ counts }: SearchResult): number =>
@@ -208,7 +206,8 @@ function show({
       : [];
   const facts = planFacts(best, others, changes);
   if (judged.length > 0) facts.push(['Judged', judgement(judged)]);
-  else facts.push(...chunksFacts(problem, best));
+  const chunks = chunksText(problem, best);
+  if (judged.length === 0 && chunks !== undefined) facts.push(['Chunks', chunks]);
   facts.push(['Searched', countsText(result)]);
   facts.push([
     'Rests on',

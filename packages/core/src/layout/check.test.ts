@@ -35,6 +35,7 @@ describe('checkModelLayout', () => {
     ['mixtral-8x7b', 'tp=2,dp=2,etp=4', 'etp=4 is above tp=2, which is not supported'],
     ['mixtral-8x7b', 'tp=4,dp=3,etp=3', 'etp=3 does not divide tp=4'],
     ['tiny-bytes', 'pp=3', 'pp=3 stages for the 2 layers'],
+    ['llama-3-8b', 'dp=8,ep=4', 'ep=4: llama-3-8b has no experts'],
   ])('%s refuses %s', (model, layout, part) => expect(message(model, layout)).toContain(part));
 
   it('refuses to replicate key-value heads when told so', () => {

@@ -134,6 +134,13 @@ function checkExperts(model: MoeModel, { tp, ep, etp }: Layout): void {
     expected: `a divisor of tp`,
     hint: `etp can be ${divisorsOf(tp)}`,
   });
+  must({
+    holds: ep === 1 || experts > 0,
+    path: 'ep',
+    message: `ep=${ep}: ${name} has no experts`,
+    expected: 'ep=1',
+    hint: 'leave ep out',
+  });
   if (!model.moeLayers.includes(true)) return;
   must({
     holds: experts % ep === 0,
