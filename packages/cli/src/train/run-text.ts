@@ -19,15 +19,16 @@ import type { RunFolder } from '../run-folder.js';
 import type { Setting } from './setting.js';
 
 /** What is known before anything is measured. */
-export function showJob(console: Console, { config, layout, fabric }: Setting, folder: RunFolder): void {
+export function showJob(console: Console, { config, layout, fabric }: Setting, folder: Pick<RunFolder, 'path'>): void {
+  const used = config.cluster.part === undefined ? '' : `, ${config.cluster.part.used}`;
   const network = hasOwnNetwork(config.backend)
-    ? `over ${config.backend.kind === 'mpi' ? 'Open MPI' : 'NCCL'}`
+    ? `over ${config.backend.kind === 'mpi' ? 'Open MPI' : 'NCCL'}${used}`
     : `${clusterSummary(config.cluster)}; ` +
       (fabric ? `emulated at 1/${fabric.timeScale} of this speed` : 'not emulated');
   const facts: (readonly [string, string])[] = [
     [
       'Model',
-      `${config.model.name}, ${formatLayout(layout)}, ${formatInteger(config.steps)} steps of ` +
+      `${config.model.name}, ${formatLayout(layout, config.cluster)}, ${formatInteger(config.steps)} steps of ` +
         `${formatInteger(config.batch)} x ${formatInteger(config.data.sequence)} tokens`,
     ],
     ['Cluster', `${config.cluster.name}: ${network}`],
