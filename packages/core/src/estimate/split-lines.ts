@@ -57,25 +57,29 @@ export const endPlace = {
   outputParameters: 4,
 } as const;
 
-const valuesOfEnds = 5;
+export const valuesOfEnds = 5;
 
-/** Values at no tokens, and what each token adds. */
-export interface Lines {
-  readonly at: Float64Array;
-  readonly slope: Float64Array;
-}
-
+/** Values at no tokens, and behind each what every token adds. */
 export interface SplitLines {
   /** `valuesOfKind` of each kind of layer, one kind behind the other. */
-  readonly layers: Lines;
-  readonly ends: Lines;
+  readonly layers: Float64Array;
+  readonly ends: Float64Array;
 }
+
+/** A value at so many tokens. */
+export const valueAt = (lines: Float64Array, value: number, tokens: number): number =>
+  (lines[2 * value] ?? 0) + (lines[2 * value + 1] ?? 0) * tokens;
 
 /** Tokens at which lines are drawn, beside none: far off, so that differences keep their digits. */
 const far = 2 ** 24;
 
-function linesBetween(none: Float64Array, many: Float64Array): Lines {
-  return { at: none, slope: many.map((value, index) => (value - (none[index] ?? 0)) / far) };
+function linesBetween(none: Float64Array, many: Float64Array): Float64Array {
+  const lines = new Float64Array(2 * none.length);
+  for (const [value, least] of none.entries()) {
+    lines[2 * value] = least;
+    lines[2 * value + 1] = ((many[value] ?? 0) - least) / far;
+  }
+  return lines;
 }
 
 function layerValues(context: PriceContext, { kinds }: LayerKinds, split: Split, tokens: number): Float64Array {

@@ -9,25 +9,14 @@ import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { stageLine } from './exchange.js';
 import { knownKinds, type LayerKinds } from './layer-amounts.js';
-import {
-  contextExchange,
-  launchedAgain,
-  movedBytes,
-  runAgain,
-  shownBehind,
-  shownOfEp,
-  shownOfTp,
-  shownWeights,
-  together,
-  type Again,
-  type PriceContext,
-} from './layer-prices.js';
+import { contextExchange, type PriceContext } from './layer-prices.js';
+import { LayerTable, passAt, widthOfKind } from './layer-table.js';
 import { hostUpdateSeconds } from './host-states.js';
 import { ringLine } from './links.js';
 import { nextStage, sharersInDomain, type RankOrder } from './rank-order.js';
 import { isDual, microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { weightBytes } from './sharing.js';
-import { endPlace, place, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
+import { endPlace, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
 import { knownStages, type StageKind } from './stage-layers.js';
 import { bubbleSeconds, priceContext } from './step-prices.js';
 import { shardRings, type WeightSort } from './weight-shards.js';
@@ -39,31 +28,38 @@ interface KnownSplit {
   readonly wholes: Map<RecomputeSetting, Map<number, number>>;
 }
 
+/**
+ * By how many shards there are, as they are asked for: rings that gather, and those of replicas. The same list for all
+ * layouts that place as many ranks in the same way.
+ */
+type Shards = (Float64Array | undefined)[];
+
 /** What a layout decides. */
 interface LayoutRow {
   readonly lines: SplitLines;
+  /** Communication of CP a token, by kind of layer. */
+  readonly context: Float64Array;
   /**
    * Fixed seconds and slopes over the bytes of rings over the ranks that hold the same parameters; the same from stage
-   * to stage, by the token of a rank; then communication of CP a token, by kind of layer.
+   * to stage, by the token of a rank.
    */
   readonly values: Float64Array;
-  /** Of weight shards, by how many there are, as they are asked for: rings that gather, and those of replicas. */
-  readonly denseShards: (Float64Array | undefined)[];
-  readonly expertShards: (Float64Array | undefined)[];
+  readonly denseShards: Shards;
+  readonly expertShards: Shards;
 }
 
 /** Places in `values`. */
-const [denseRingAt, expertRingAt, hopAt, contextAt] = [0, 2, 4, 6];
+const denseRingAt = 0;
+const expertRingAt = 2;
+const hopAt = 4;
 
 /** Places in a row of shards. */
-const [gatherAt, replicasAt] = [0, 2];
+const gatherAt = 0;
+const replicasAt = 2;
 
-/** Seconds of a line of a row over so many bytes. */
-const lineAt = (row: Float64Array, place: number, bytes: number): number =>
-  (row[place] ?? 0) + (row[place + 1] ?? 0) * bytes;
-
-/** Values of a kind of layer, or of a stage: places in scratch rows. */
-const [forwardAt, backwardAt, weightGradientAt, denseAt, expertAt, width] = [0, 1, 2, 3, 4, 5];
+/** Seconds of a line of a row over so many bytes, behind others. */
+const behind = (before: number, row: Float64Array, place: number, bytes: number): number =>
+  before + (row[place] ?? 0) + (row[place + 1] ?? 0) * bytes;
 
 export class StepTable {
   readonly #setting: RunSetting;
@@ -71,21 +67,26 @@ export class StepTable {
   readonly #kinds: LayerKinds;
   readonly #rows: Readonly<Record<RankOrder, Map<Layout, LayoutRow>>> = { 'dp-pp': new Map(), 'pp-dp': new Map() };
   readonly #splits = new Map<number, KnownSplit>();
-  readonly #again = new Map<RecomputeSetting, Again>();
   readonly #stages = new Map<number, readonly StageKind[]>();
   readonly #unevenStages = new Map<readonly number[], Map<number, readonly StageKind[]>>();
-  readonly #whole: StageKind;
-  /** Passes of each kind of layer, one kind behind the other. */
-  readonly #layers: Float64Array;
-  /** Values at some tokens of one kind. */
-  readonly #values = new Float64Array(valuesOfKind);
-  readonly #ends = new Float64Array(Object.keys(endPlace).length);
-  readonly #stage = new Float64Array(width);
+  readonly #whole: readonly StageKind[];
+  readonly #layers: LayerTable;
+  readonly #contexts = new Map<number, Float64Array>();
+  readonly #shards = new Map<number, Shards>();
+  /** A micro-batch on stages of each kind, and what they hold, as `passAt` says; one kind behind the other. */
+  #sums = new Float64Array(0);
+  /** Whose sums those are: of which stages, from which passes of layers, after how many that were worked out. */
+  #summed: readonly StageKind[] = [];
+  #summedFrom = -1;
+  #summedAfter = -1;
   #ranks = 0;
   #stragglingOfRanks = 0;
   #lastLayout: Layout | undefined;
   #lastOrder: RankOrder = 'dp-pp';
   #lastRow: LayoutRow | undefined;
+  #lastStages: readonly StageKind[] = [];
+  #lastShape = -1;
+  #lastSplit: readonly number[] | undefined;
   readonly #hostUpdate: number;
 
   /** `setting`: of those to price, which differ in what a search varies. */
@@ -94,46 +95,56 @@ export class StepTable {
     this.#context = priceContext(setting, constants);
     this.#kinds = knownKinds(setting.model);
     this.#hostUpdate = hostUpdateSeconds(setting.cluster.device);
-    this.#layers = new Float64Array(this.#kinds.kinds.length * width);
+    this.#layers = new LayerTable(this.#context, this.#kinds, setting);
     const layers = this.#kinds.kinds.map(() => 0);
     for (const kind of this.#kinds.kindOf) layers[kind] = (layers[kind] ?? 0) + 1;
-    this.#whole = { layers, first: true, last: true, stages: 1 };
+    this.#whole = [{ layers, first: true, last: true, stages: 1 }];
   }
 
   /** Seconds of the whole step. */
   seconds(setting: RunSetting): number {
-    const { layout, sharing, overlap, schedule, virtualStages, microBatch, hostStates = false, weightShards } = setting;
-    const { constants: c, rates } = this.#context;
-    const { frozen, sequence } = this.#setting;
     const row = this.#rowOf(setting);
-    this.#priceLayers(row.lines, row.values, setting);
+    const stages = this.#stagesOf(setting);
+    this.#addUp(stages, this.#layers.placeOf(row.lines, row.context, setting));
+    return this.#stepSeconds(setting, row, stages);
+  }
+
+  /** Of stages that are added up. A function of its own, and no lists taken apart: so its small calls are inlined. */
+  #stepSeconds(setting: RunSetting, row: LayoutRow, stages: readonly StageKind[]): number {
+    const { layout, sharing, overlap, hostStates = false, weightShards } = setting;
+    const { constants: c, rates } = this.#context;
+    const { frozen } = this.#setting;
     const microBatches = microBatchesOf(setting);
     const rule = sharingRules[sharing];
     const { values } = row;
-    const denseShards =
-      weightShards === undefined ? undefined : this.#shardsOf(row, layout, 'dense', weightShards.dense);
-    const expertShards =
-      weightShards === undefined ? undefined : this.#shardsOf(row, layout, 'expert', weightShards.expert);
+    const denseShards = weightShards && this.#shardsOf(row.denseShards, layout, 'dense', weightShards.dense);
+    const expertShards = weightShards && this.#shardsOf(row.expertShards, layout, 'expert', weightShards.expert);
     const ringFixed = (values[denseRingAt] ?? 0) + (values[expertRingAt] ?? 0);
-    const [denseSlope, expertSlope] = [values[denseRingAt + 1] ?? 0, values[expertRingAt + 1] ?? 0];
-    const [denseShare, expertShare] = rule.optimizer ? [1 / (layout.dp * layout.cp), 1 / layout.edp] : [1, 1];
+    const denseSlope = values[denseRingAt + 1] ?? 0;
+    const expertSlope = values[expertRingAt + 1] ?? 0;
+    const denseShare = rule.optimizer ? 1 / (layout.dp * layout.cp) : 1;
+    const expertShare = rule.optimizer ? 1 / layout.edp : 1;
     const hidden = overlap.dp ? 1 : 0;
-    const [hiddenDp, hiddenFsdp] = [hidden * (1 - c.exposedDp), hidden * (1 - c.exposedFsdp)];
+    const hiddenDp = hidden * (1 - c.exposedDp);
+    const hiddenFsdp = hidden * (1 - c.exposedFsdp);
     const update = hostStates ? this.#hostUpdate : c.optimizerBytes / rates.memory;
     const learning = frozen ? 0 : 1;
-    const stage = this.#stage;
-    let [period, forward, backward, weightGradient, all, exposedDp, optimizer] = [-1, 0, 0, 0, 0, 0, 0];
-    for (const kind of this.#stagesOf(setting)) {
-      this.#addUp(kind);
-      const [stageForward, stageBackward] = [stage[forwardAt] ?? 0, stage[backwardAt] ?? 0];
-      const [dense, expert] = [stage[denseAt] ?? 0, stage[expertAt] ?? 0];
-      const whole = stageForward + stageBackward;
-      all += whole * kind.stages;
+    const sums = this.#sums;
+    let slowest = 0;
+    let period = -1;
+    let all = 0;
+    let exposedDp = 0;
+    let optimizer = 0;
+    for (let kind = 0, at = 0; kind < stages.length; kind++, at += widthOfKind) {
+      const forward = sums[at + passAt.forward] ?? 0;
+      const backward = sums[at + passAt.backward] ?? 0;
+      const dense = sums[at + passAt.dense] ?? 0;
+      const expert = sums[at + passAt.expert] ?? 0;
+      const whole = forward + backward;
+      all += whole * (stages[kind]?.stages ?? 0);
       if (whole > period) {
         period = whole;
-        forward = stageForward;
-        backward = stageBackward;
-        weightGradient = stage[weightGradientAt] ?? 0;
+        slowest = at;
       }
       const perByte = dense * denseSlope + expert * expertSlope;
       const gradients = ringFixed + perByte * c.gradientBytes;
@@ -142,39 +153,49 @@ export class StepTable {
       const reductions = rule.gradients && !rule.weights ? microBatches : 1;
       let shown = frozen
         ? 0
-        : reductions * shownBeside(gradients, hiddenDp, stageBackward) + shownBeside(after, hiddenDp, stageForward);
+        : reductions * shownBeside(gradients, hiddenDp, backward) + shownBeside(after, hiddenDp, forward);
       if (rule.weights) {
         const again = weights + (frozen ? 0 : gradients);
-        const gathered = shownBeside(weights, hiddenFsdp, stageForward) + shownBeside(again, hiddenFsdp, stageBackward);
+        const gathered = shownBeside(weights, hiddenFsdp, forward) + shownBeside(again, hiddenFsdp, backward);
         shown = Math.max(shown, microBatches * gathered);
       }
-      if (denseShards !== undefined && expertShards !== undefined && weightShards !== undefined) {
-        const [ofDense, ofExpert] = [weightShards.dense > 1 ? dense : 0, weightShards.expert > 1 ? expert : 0];
-        const both = (at: number, denseBytes: number, expertBytes: number): number =>
-          lineAt(denseShards, at, denseBytes) + (expertShards[at] ?? 0) + (expertShards[at + 1] ?? 0) * expertBytes;
-        const gather = both(gatherAt, ofDense * weightBytes, ofExpert * weightBytes);
-        const reduce = both(gatherAt, ofDense * c.gradientBytes, ofExpert * c.gradientBytes) * learning;
-        const last = both(replicasAt, dense * c.gradientBytes, expert * c.gradientBytes) * learning;
-        const next = both(replicasAt, dense * weightBytes, expert * weightBytes) * learning;
-        const every =
-          shownBeside(gather, hiddenFsdp, stageForward) + shownBeside(gather + reduce, hiddenFsdp, stageBackward);
-        const once = shownBeside(last, hiddenDp, stageBackward) + shownBeside(next, hiddenDp, stageForward);
+      if (denseShards !== undefined && expertShards !== undefined) {
+        const ofDense = weightShards !== undefined && weightShards.dense > 1 ? dense : 0;
+        const ofExpert = weightShards !== undefined && weightShards.expert > 1 ? expert : 0;
+        const gatherDense = behind(0, denseShards, gatherAt, ofDense * weightBytes);
+        const gather = behind(gatherDense, expertShards, gatherAt, ofExpert * weightBytes);
+        const reduceDense = behind(0, denseShards, gatherAt, ofDense * c.gradientBytes);
+        const reduce = behind(reduceDense, expertShards, gatherAt, ofExpert * c.gradientBytes) * learning;
+        const lastDense = behind(0, denseShards, replicasAt, dense * c.gradientBytes);
+        const last = behind(lastDense, expertShards, replicasAt, expert * c.gradientBytes) * learning;
+        const nextDense = behind(0, denseShards, replicasAt, dense * weightBytes);
+        const next = behind(nextDense, expertShards, replicasAt, expert * weightBytes) * learning;
+        const every = shownBeside(gather, hiddenFsdp, forward) + shownBeside(gather + reduce, hiddenFsdp, backward);
+        const once = shownBeside(last, hiddenDp, backward) + shownBeside(next, hiddenDp, forward);
         shown = Math.max(shown, once + microBatches * every);
       }
       exposedDp = Math.max(exposedDp, shown);
       const own = frozen ? 0 : dense * denseShare + expert * expertShare;
       optimizer = Math.max(optimizer, own * update);
     }
-    const { pp } = layout;
-    let waiting = 0;
-    if (pp > 1) {
-      const hop = lineAt(values, hopAt, (microBatch * sequence) / layout.cp / layout.tp);
-      const others = all - period;
-      waiting =
-        bubbleSeconds({ schedule, pp, virtualStages, hop, others, forward, backward, weightGradient }) +
-        (hop * c.exposedPp * 2 + c.hostHop) * virtualStages * microBatches;
-    }
+    const waiting = layout.pp > 1 ? this.#waiting(setting, values, slowest, all - period) : 0;
     return (microBatches * period + waiting + exposedDp + optimizer + c.stepSeconds) * (1 + this.#straggling(layout));
+  }
+
+  /** Seconds in which the slowest stage, from a place of `#sums` on, waits for the others. `values`: of the layout. */
+  #waiting(setting: RunSetting, values: Float64Array, slowest: number, others: number): number {
+    const { layout, schedule, virtualStages, microBatch } = setting;
+    const { constants: c } = this.#context;
+    const { pp } = layout;
+    const tokens = (microBatch * this.#setting.sequence) / layout.cp / layout.tp;
+    const hop = (values[hopAt] ?? 0) + (values[hopAt + 1] ?? 0) * tokens;
+    const forward = this.#sums[slowest + passAt.forward] ?? 0;
+    const backward = this.#sums[slowest + passAt.backward] ?? 0;
+    const weightGradient = this.#sums[slowest + passAt.weightGradient] ?? 0;
+    return (
+      bubbleSeconds({ schedule, pp, virtualStages, hop, others, forward, backward, weightGradient }) +
+      (hop * c.exposedPp * 2 + c.hostHop) * virtualStages * microBatchesOf(setting)
+    );
   }
 
   /**
@@ -196,10 +217,8 @@ export class StepTable {
   /** One micro-batch through all layers. */
   #wholeSeconds(setting: RunSetting): number {
     const { layout } = setting;
-    const context = [...new Float64Array(contextAt), ...this.#contextOf(layout)];
-    this.#priceLayers(this.#splitOf(layout).lines, Float64Array.from(context), setting);
-    this.#addUp(this.#whole);
-    return (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
+    this.#addUp(this.#whole, this.#layers.placeOf(this.#splitOf(layout).lines, this.#contextOf(layout), setting));
+    return (this.#sums[passAt.forward] ?? 0) + (this.#sums[passAt.backward] ?? 0);
   }
 
   #splitOf({ tp, ep, etp }: Layout): KnownSplit {
@@ -214,9 +233,16 @@ export class StepTable {
     return made;
   }
 
-  /** Communication of CP a token, by kind of layer. */
-  #contextOf({ tp, cp }: Layout): number[] {
-    return this.#kinds.kinds.map((kind) => contextExchange(this.#context, kind, { tp, cp, tokens: 1 }));
+  /** Communication of CP a token, by kind of layer: always the same row for the same degrees. */
+  #contextOf({ tp, cp }: Layout): Float64Array {
+    const key = tp * 2 ** 24 + cp;
+    const known = this.#contexts.get(key);
+    if (known !== undefined) return known;
+    const made = Float64Array.from(this.#kinds.kinds, (kind) =>
+      contextExchange(this.#context, kind, { tp, cp, tokens: 1 }),
+    );
+    this.#contexts.set(key, made);
+    return made;
   }
 
   /** Share that the slowest of many ranks adds: the same for all layouts of as many ranks. */
@@ -241,27 +267,36 @@ export class StepTable {
     return row;
   }
 
-  #shardsOf(row: LayoutRow, layout: Layout, sort: WeightSort, shards: number): Float64Array {
-    const known = sort === 'dense' ? row.denseShards : row.expertShards;
+  #shardsOf(known: Shards, layout: Layout, sort: WeightSort, shards: number): Float64Array {
     const found = known[shards];
     if (found !== undefined) return found;
     const { gather, replicas } = shardRings(this.#context.links, layout, sort, shards);
     return (known[shards] = Float64Array.of(gather.fixed, gather.slope, replicas.fixed, replicas.slope));
   }
 
+  /** Of so many ranks with the same weights, so far from one another. */
+  #knownShards(ranks: number, stride: number): Shards {
+    const key = ranks * 2 ** 20 + stride;
+    const known = this.#shards.get(key);
+    if (known !== undefined) return known;
+    const made: Shards = [];
+    this.#shards.set(key, made);
+    return made;
+  }
+
   #newRow(layout: Layout, order: RankOrder): LayoutRow {
     const { links, model } = this.#context;
-    const { cp, dp, edp } = layout;
-    const [inside, next] = [sharersInDomain(links, layout, order), nextStage(links, layout, order)];
+    const { tp, cp, dp, ep, etp, edp } = layout;
+    const inside = sharersInDomain(links, layout, order);
     const dense = ringLine(links, dp * cp, inside.dense);
     const expert = ringLine(links, edp, inside.expert);
-    const hop = stageLine(links, next, model.hiddenSize);
-    const rings = [dense, expert, hop].flatMap(({ fixed, slope }) => [fixed, slope]);
+    const hop = stageLine(links, nextStage(links, layout, order), model.hiddenSize);
     const row: LayoutRow = {
       lines: this.#splitOf(layout).lines,
-      values: Float64Array.from([...rings, ...this.#contextOf(layout)]),
-      denseShards: [],
-      expertShards: [],
+      context: this.#contextOf(layout),
+      values: Float64Array.of(dense.fixed, dense.slope, expert.fixed, expert.slope, hop.fixed, hop.slope),
+      denseShards: this.#knownShards(dp * cp, tp),
+      expertShards: this.#knownShards(edp, etp * ep),
     };
     this.#rows[order].set(layout, row);
     return row;
@@ -269,13 +304,18 @@ export class StepTable {
 
   #stagesOf({ layout: { pp }, virtualStages, layersOfStages, schedule }: RunSetting): readonly StageKind[] {
     const folded = schedule === 'dualpipe-v';
-    const known = layersOfStages === undefined ? this.#stages : this.#unevenOf(layersOfStages);
     const key = (pp * 2 ** 12 + virtualStages) * 2 + Number(folded);
-    const found = known.get(key);
-    if (found !== undefined) return found;
-    const shape = { pp, virtualStages, multiTokenLayers: this.#setting.model.multiTokenLayers, folded };
-    const stages = knownStages(this.#kinds, layersOfStages === undefined ? shape : { ...shape, layersOfStages });
-    known.set(key, stages);
+    if (key === this.#lastShape && layersOfStages === this.#lastSplit) return this.#lastStages;
+    const known = layersOfStages === undefined ? this.#stages : this.#unevenOf(layersOfStages);
+    let stages = known.get(key);
+    if (stages === undefined) {
+      const shape = { pp, virtualStages, multiTokenLayers: this.#setting.model.multiTokenLayers, folded };
+      stages = knownStages(this.#kinds, layersOfStages === undefined ? shape : { ...shape, layersOfStages });
+      known.set(key, stages);
+    }
+    this.#lastShape = key;
+    this.#lastSplit = layersOfStages;
+    this.#lastStages = stages;
     return stages;
   }
 
@@ -285,99 +325,47 @@ export class StepTable {
     return known;
   }
 
-  #againOf(recompute: RecomputeSetting): Again {
-    const again = this.#again.get(recompute) ?? runAgain(recompute);
-    this.#again.set(recompute, again);
-    return again;
-  }
-
-  /** Passes of a micro-batch through a layer of each kind, and the ends. `ofLayout`: as `LayoutRow.values`. */
-  #priceLayers(lines: SplitLines, ofLayout: Float64Array, setting: RunSetting): void {
-    const { constants: c, rates, imbalance } = this.#context;
-    const { frozen, sequence } = this.#setting;
-    const tokens = (setting.microBatch * sequence) / setting.layout.cp;
-    const again = this.#againOf(setting.recompute);
-    const bytes = movedBytes(frozen);
-    const learnt = frozen ? 1 : 2;
-    const shownTp = shownOfTp(setting, c);
-    const shownEp = shownOfEp(setting, c);
-    const exchangeAt = placeOfDispatcher[setting.dispatcher];
-    const [values, layers] = [this.#values, this.#layers];
-    const { at, slope } = lines.layers;
-    for (let kind = 0, from = 0, to = 0; to < layers.length; kind++, from += valuesOfKind, to += width) {
-      for (let value = 0; value < valuesOfKind; value++)
-        values[value] = (at[from + value] ?? 0) + (slope[from + value] ?? 0) * tokens;
-      const projections = values[place.projections] ?? 0;
-      const feedForward = values[place.feedForward] ?? 0;
-      const grouped = values[place.grouped] ?? 0;
-      const elements = values[place.elements] ?? 0;
-      const attention = values[place.attention] ?? 0;
-      const tp = (values[place.tp] ?? 0) * shownTp;
-      const cp = (ofLayout[contextAt + kind] ?? 0) * tokens;
-      const ep = (values[exchangeAt] ?? 0) * imbalance;
-      const epBackward = again.exchange * ep + (values[exchangeAt + 1] ?? 0) * imbalance;
-      const dense = values[place.dense] ?? 0;
-      const expert = values[place.expert] ?? 0;
-      const [denseByte, expertByte] = [dense / rates.memory, expert / rates.memory];
-      const products = projections + feedForward;
-      const denseBackward = (learnt + again.projections) * projections + (learnt + again.dense) * feedForward;
-      const expertsBackward = (learnt + again.experts) * grouped;
-      const attentionBackward = (values[place.attentionBackward] ?? 0) + again.core * attention;
-      const forwardWork =
-        products +
-        grouped +
-        attention +
-        elements +
-        shownWeights(denseByte * bytes.forward, products, c) +
-        shownWeights(expertByte * bytes.forward, grouped, c);
-      const backwardWork =
-        denseBackward +
-        expertsBackward +
-        attentionBackward +
-        (2 + again.elements) * elements +
-        shownWeights(denseByte * bytes.backward, denseBackward, c) +
-        shownWeights(expertByte * bytes.backward, expertsBackward, c);
-      const shownOfKind = shownBehind(shownEp, ep + epBackward, forwardWork + backwardWork);
-      const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownOfKind;
-      const backward =
-        backwardWork +
-        (1 + again.projections) * tp +
-        Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
-        epBackward * shownOfKind;
-      const device = forward + backward;
-      const slower = together(device, launchedAgain(values[place.launching] ?? 0, again, c)) / device;
-      layers[to + forwardAt] = forward * slower;
-      layers[to + backwardAt] = backward * slower;
-      layers[to + weightGradientAt] = frozen ? 0 : projections + feedForward + grouped;
-      layers[to + denseAt] = dense;
-      layers[to + expertAt] = expert;
+  /** One micro-batch on stages of each kind, and what they hold, into `#sums`. `from`: the place of the passes. */
+  #addUp(stages: readonly StageKind[], from: number): void {
+    const { worked } = this.#layers;
+    if (stages === this.#summed && from === this.#summedFrom && worked === this.#summedAfter) return;
+    if (stages.length * widthOfKind > this.#sums.length) this.#sums = new Float64Array(2 * stages.length * widthOfKind);
+    for (let kind = 0; kind < stages.length; kind++) {
+      const stage = stages[kind];
+      if (stage !== undefined) this.#addUpStage(stage, from, kind * widthOfKind);
     }
-    for (let end = 0; end < this.#ends.length; end++)
-      this.#ends[end] = (lines.ends.at[end] ?? 0) + (lines.ends.slope[end] ?? 0) * tokens;
+    this.#summed = stages;
+    this.#summedFrom = from;
+    this.#summedAfter = worked;
   }
 
-  /** One micro-batch on one kind of stage, and what it holds. */
-  #addUp({ layers, first, last }: StageKind): void {
-    const [stage, ends] = [this.#stage, this.#ends];
-    stage.fill(0);
-    for (let kind = 0; kind < layers.length; kind++) this.#addLayers(kind, layers[kind] ?? 0);
+  #addUpStage({ layers, first, last }: StageKind, from: number, to: number): void {
+    const sums = this.#sums;
+    const { values } = this.#layers;
+    const ends = from + this.#layers.ends;
+    sums.fill(0, to, to + widthOfKind);
+    for (let kind = 0; kind < layers.length; kind++) this.#addLayers(from + kind * widthOfKind, layers[kind] ?? 0, to);
     if (first) {
-      stage[backwardAt] = (stage[backwardAt] ?? 0) + (ends[endPlace.embedding] ?? 0);
-      stage[denseAt] = (stage[denseAt] ?? 0) + (ends[endPlace.embeddingParameters] ?? 0);
+      sums[to + passAt.backward] = (sums[to + passAt.backward] ?? 0) + (values[ends + endPlace.embedding] ?? 0);
+      sums[to + passAt.dense] = (sums[to + passAt.dense] ?? 0) + (values[ends + endPlace.embeddingParameters] ?? 0);
     }
     if (!last) return;
     const modules = this.#setting.model.multiTokenLayers;
-    const head = ((1 + modules) * (ends[endPlace.logits] ?? 0) + modules * (ends[endPlace.multiToken] ?? 0)) / 3;
-    stage[forwardAt] = (stage[forwardAt] ?? 0) + head;
-    stage[backwardAt] = (stage[backwardAt] ?? 0) + 2 * head;
-    stage[denseAt] = (stage[denseAt] ?? 0) + (ends[endPlace.outputParameters] ?? 0);
-    if (modules > 0) for (const kind of this.#kinds.multiToken) this.#addLayers(kind, modules);
+    const logits = values[ends + endPlace.logits] ?? 0;
+    const head = ((1 + modules) * logits + modules * (values[ends + endPlace.multiToken] ?? 0)) / 3;
+    sums[to + passAt.forward] = (sums[to + passAt.forward] ?? 0) + head;
+    sums[to + passAt.backward] = (sums[to + passAt.backward] ?? 0) + 2 * head;
+    sums[to + passAt.dense] = (sums[to + passAt.dense] ?? 0) + (values[ends + endPlace.outputParameters] ?? 0);
+    if (modules > 0) for (const kind of this.#kinds.multiToken) this.#addLayers(from + kind * widthOfKind, modules, to);
   }
 
-  #addLayers(kind: number, count: number): void {
+  /** `from`: the place of a kind's passes. */
+  #addLayers(from: number, count: number, to: number): void {
     if (count === 0) return;
-    for (let value = 0; value < width; value++)
-      this.#stage[value] = (this.#stage[value] ?? 0) + count * (this.#layers[kind * width + value] ?? 0);
+    const sums = this.#sums;
+    const { values } = this.#layers;
+    for (let value = 0; value < widthOfKind; value++)
+      sums[to + value] = (sums[to + value] ?? 0) + count * (values[from + value] ?? 0);
   }
 }
 

@@ -3,7 +3,7 @@
  * passes of each kind it keeps the activations while another one runs.
  */
 import type { MoeModel } from '../model/model.js';
-import { pipelineOrder } from '../schedule/pipeline-order.js';
+import { passesInFlight, pipelineOrder } from '../schedule/pipeline-order.js';
 import { stageChunks, type Chunk } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
 
@@ -103,12 +103,24 @@ function single<T>([one]: readonly T[]): T {
 /** Throws `InputError` for stages or micro-batches that do not divide. */
 export function stagePasses(step: StepShape, stage: number, known = new ChunkKinds()): StagePasses {
   const { model, layout, microBatches, virtualStages = 1 } = step;
+  const pipeline = { stages: layout.pp, virtual: virtualStages, microBatches };
   const chunks = stageChunks(step, stage).map((chunk) => known.of(model, chunk));
+  if (virtualStages === 1) {
+    const kind = single(chunks);
+    const kept = passesInFlight(pipeline, stage);
+    return {
+      kinds: chunks,
+      states: [
+        { pass: 'forward', kind, kept: [kept - 1] },
+        { pass: 'backward', kind, kept: [kept] },
+      ],
+    };
+  }
   const kinds = [...new Set(chunks)];
   const placeOf = chunks.map((kind) => kinds.indexOf(kind));
   const kept = kinds.map(() => 0);
   const states = { forward: kinds.map((): InFlight[] => []), backward: kinds.map((): InFlight[] => []) };
-  for (const { pass, chunk } of pipelineOrder({ stages: layout.pp, virtual: virtualStages, microBatches }, stage)) {
+  for (const { pass, chunk } of pipelineOrder(pipeline, stage)) {
     const place = placeOf[chunk] ?? 0;
     const kind = kinds[place];
     if (kind !== undefined) addState(states[pass][place] ?? [], { pass, kind, kept: [...kept] });

@@ -13,7 +13,7 @@ import type { StepShape } from '../schedule/step-shape.js';
 import { asConvention, recomputeUnder } from './convention.js';
 import { ChunkKinds, foldedPasses, stagePasses } from './in-flight.js';
 import { elementsAt, holdingRow, partRow } from './element-rows.js';
-import { gatheredAt } from './pass-costs.js';
+import { gatheredAt, gatheredWidth } from './pass-costs.js';
 import { inOneRow, PassPeaks, read, type StagesPasses } from './pass-peaks.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
 import {
@@ -90,6 +90,8 @@ function smallest({ tp, cp, etp, sequenceParallel }: Layout, group: number, bloc
   return resolveLayout({ tp, dp: etp * group, ep: group, etp, sequenceParallel });
 }
 
+type Entries = Map<Recompute, (Entry | undefined)[]>;
+
 /** Passes of one split of the layers. */
 interface Entry {
   readonly costs: CostLines;
@@ -105,7 +107,8 @@ interface Weights {
 }
 
 interface RankWeights {
-  readonly parts: PartElements;
+  /** Dense elements and experts' of what is gathered as a whole, by the places of `gatheredAt`. */
+  readonly units: Float64Array;
   /** `partRow`, with what stands in for fused gradients. */
   readonly row: Float64Array;
 }
@@ -128,6 +131,25 @@ interface Stages {
   readonly holdings: Int32Array;
 }
 
+function unitsRow({ ends, moe, mlp }: PartElements): Float64Array {
+  const row = new Float64Array(gatheredWidth);
+  for (const [unit, { dense, expert }] of Object.entries({ ...ends, moe, mlp })) {
+    const place = gatheredAt[unit as keyof typeof gatheredAt];
+    row[place] = dense;
+    row[place + 1] = expert;
+  }
+  return row;
+}
+
+/** What of a layout its memory depends on. */
+interface LayoutRow {
+  /** A number for how it splits the layers, and of what it splits, by the fewest ranks of an expert group. */
+  readonly split: number;
+  readonly communicators: number;
+  /** Of its ranks, once they are known. */
+  weights: RankWeights | undefined;
+}
+
 /** What a map holds at a key, made where it holds nothing. */
 function keptIn<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   const known = map.get(key);
@@ -147,8 +169,13 @@ export class MemoryTable {
   readonly #rates: Readonly<Record<'device' | 'host', Readonly<Record<SharingName, StateRates>>>>;
   readonly #kinds = new ChunkKinds();
   readonly #peaks = new PassPeaks();
-  /** By recomputation, of which there are few, and whether activations are computed again; then by degrees. */
-  readonly #entries: readonly [Map<Recompute, Map<number, Entry>>, Map<Recompute, Map<number, Entry>>];
+  readonly #layouts = new Map<Layout, LayoutRow>();
+  #lastLayout: Layout | undefined;
+  #lastRow: LayoutRow | undefined;
+  /** By degrees, the numbers of splits. */
+  readonly #splits = new Map<string, number>();
+  /** By recomputation, of which there are few, and whether activations are computed again; then by split. */
+  readonly #entries: readonly [Entries, Entries] = [new Map(), new Map()];
   readonly #blocks = new Map<string, TemplateLines>();
   /** By what splits a block: its templates before recomputation, at both numbers of sequences. */
   readonly #wholes = new Map<string, readonly [WholeBlock, WholeBlock]>();
@@ -164,7 +191,6 @@ export class MemoryTable {
     this.#setting = setting;
     this.#layersOf = layersOf;
     this.#experts = setting.step.model.experts;
-    this.#entries = [new Map(), new Map()];
     const rates = (hostStates: boolean): Record<SharingName, StateRates> =>
       Object.fromEntries(
         Object.entries(sharingRules).map(([name, rule]) => [
@@ -178,18 +204,22 @@ export class MemoryTable {
   /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
     const { layout, sequences, sharing, hostStates = false, weightShards = noShards } = choice;
-    const { costs, weights: ofSplit } = this.#entryOf(choice);
-    const { parts, row: ofRank } = ofSplit.known.get(layout.ep) ?? this.#weightsOf(ofSplit, layout.ep);
+    const ofLayout = this.#rowOf(layout);
+    const { costs, weights: ofSplit } = this.#entryOf(choice, ofLayout.split);
+    const { row: ofRank, units } = (ofLayout.weights ??=
+      ofSplit.known.get(layout.ep) ?? this.#weightsOf(ofSplit, layout.ep));
     const peaks = this.#peaks;
     costs.write(peaks.costs, (sequences * this.#setting.step.sequence) / layout.cp);
-    this.#writeGathered(layout, sharing, weightShards, parts);
+    this.#writeGathered(layout, sharing, weightShards, units);
     const { passes, holdings } = this.#stagesOf(choice);
     peaks.begin(passes);
     const { own, shared } = this.#rates[hostStates ? 'host' : 'device'][sharing];
     const sharers = layout.dp * layout.cp;
     let most = 0;
     for (let at = 0; at < holdings.length;) {
-      const [moe, mlp, end] = [read(holdings, at), read(holdings, at + 1), read(holdings, at + 2)];
+      const moe = read(holdings, at);
+      const mlp = read(holdings, at + 1);
+      const end = read(holdings, at + 2);
       let dense = read(ofRank, end) + moe * read(ofRank, elementsAt.moe) + mlp * read(ofRank, elementsAt.mlp);
       let expert =
         read(ofRank, end + 1) + moe * read(ofRank, elementsAt.moe + 1) + mlp * read(ofRank, elementsAt.mlp + 1);
@@ -204,12 +234,12 @@ export class MemoryTable {
       const split = Math.ceil(dense / sharers) + Math.ceil(expert / layout.edp);
       most = Math.max(most, kept * own + split * shared + standInBytes + peaks.next());
     }
-    const communicationBytes = communicators(layout) * overheads.communicatorBytes;
+    const communicationBytes = ofLayout.communicators * overheads.communicatorBytes;
     return beside({ bytes: most, standInBytes: 0, communicationBytes }, overheads).totalBytes;
   }
 
   /** What weights and gradients are whole only while their layer is at work. */
-  #writeGathered(layout: Layout, sharing: SharingName, weightShards: WeightShards, parts: PartElements): void {
+  #writeGathered(layout: Layout, sharing: SharingName, weightShards: WeightShards, units: Float64Array): void {
     const row = this.#peaks.gathered;
     const rule = sharingRules[sharing];
     const sharded = weightShards.dense > 1 || weightShards.expert > 1;
@@ -217,20 +247,15 @@ export class MemoryTable {
       row.fill(0);
       return;
     }
-    const [denseRanks, expertRanks] = sharded
-      ? [weightShards.dense, weightShards.expert]
-      : [layout.dp * layout.cp, layout.edp];
+    const denseSplit = (sharded ? weightShards.dense : layout.dp * layout.cp) > 1;
+    const expertSplit = (sharded ? weightShards.expert : layout.edp) > 1;
     const { weight, gradient } = precisions[this.#setting.precision];
     const weightBytes = sharded || rule.weights ? weight : 0;
-    const write = (place: number, { dense, expert }: Elements): void => {
-      const elements = (denseRanks > 1 ? dense : 0) + (expertRanks > 1 ? expert : 0);
+    for (let place = 0; place < gatheredWidth; place += 2) {
+      const elements = (denseSplit ? read(units, place) : 0) + (expertSplit ? read(units, place + 1) : 0);
       row[place] = elements * weightBytes;
       row[place + 1] = elements * gradient;
-    };
-    write(gatheredAt.embedding, parts.ends.embedding);
-    write(gatheredAt.head, parts.ends.head);
-    write(gatheredAt.moe, parts.moe);
-    write(gatheredAt.mlp, parts.mlp);
+    }
   }
 
   #weightsOf({ compiled, ep: compiledEp, known }: Weights, ep: number): RankWeights {
@@ -239,7 +264,7 @@ export class MemoryTable {
     const standIns = (kinds: Elements): number =>
       standInsOf(convention, precisions[precision], kinds, this.#experts / ep);
     const standInBytes = { moe: standIns(parts.moe), mlp: standIns(parts.mlp), mixed: standIns(parts.mixed) };
-    const made = { parts, row: partRow(parts, standInBytes) };
+    const made = { row: partRow(parts, standInBytes), units: unitsRow(parts) };
     known.set(ep, made);
     return made;
   }
@@ -259,8 +284,9 @@ export class MemoryTable {
       layersOfStages === undefined
         ? this.#stages
         : keptIn(this.#unevenStages, layersOfStages, () => new Map<number, Map<number, Stages>>());
-    const ofPipeline = keptIn(known, pp, () => new Map<number, Stages>());
-    return keptIn(ofPipeline, (rounds * 2 ** 12 + virtualStages) * 2 + Number(folded), () => this.#newStages(choice));
+    const ofPipeline = known.get(pp) ?? keptIn(known, pp, () => new Map<number, Stages>());
+    const key = (rounds * 2 ** 12 + virtualStages) * 2 + Number(folded);
+    return ofPipeline.get(key) ?? keptIn(ofPipeline, key, () => this.#newStages(choice));
   }
 
   #newStages(choice: MemoryChoice): Stages {
@@ -278,12 +304,29 @@ export class MemoryTable {
     };
   }
 
-  #entryOf(choice: MemoryChoice): Entry {
-    const { layout, recompute = 'none', activationAgain = false } = choice;
+  #rowOf(layout: Layout): LayoutRow {
+    // A search asks for a layout's settings one after another.
+    if (layout === this.#lastLayout && this.#lastRow !== undefined) return this.#lastRow;
+    const row = this.#layouts.get(layout) ?? this.#newRow(layout);
+    this.#lastLayout = layout;
+    this.#lastRow = row;
+    return row;
+  }
+
+  #newRow(layout: Layout): LayoutRow {
     const { tp, cp, ep, etp, sequenceParallel } = layout;
-    const entries = keptIn(this.#entries[activationAgain ? 1 : 0], recompute, () => new Map<number, Entry>());
-    const key = ((tp * 2 ** 12 + etp) * 2 ** 16 + this.#groupOf(ep)) * 4;
-    return keptIn(entries, key + Number(cp > 1) + 2 * Number(sequenceParallel), () => this.#newEntry(choice));
+    const key = `${tp} ${etp} ${this.#groupOf(ep)} ${cp > 1} ${sequenceParallel}`;
+    const split = keptIn(this.#splits, key, () => this.#splits.size);
+    const row = { split, communicators: communicators(layout), weights: undefined };
+    this.#layouts.set(layout, row);
+    return row;
+  }
+
+  #entryOf(choice: MemoryChoice, split: number): Entry {
+    const { recompute = 'none', activationAgain = false } = choice;
+    const entries = this.#entries[activationAgain ? 1 : 0];
+    const ofSplits = entries.get(recompute) ?? keptIn(entries, recompute, () => []);
+    return (ofSplits[split] ??= this.#newEntry(choice));
   }
 
   #groupOf(ep: number): number {

@@ -7,7 +7,9 @@ import { costAt, costsWidth, gatheredAt, gatheredWidth, partAt } from './pass-co
 
 /** Bytes of one layer's backward, relative to what is held before it, behind a row's costs; block after block. */
 const blockAt = { moe: costsWidth, mlp: costsWidth + 3 } as const;
-const [againAt, peakAt, changeAt] = [0, 1, 2];
+const againAt = 0;
+const peakAt = 1;
+const changeAt = 2;
 
 /** Numbers behind a row's costs. */
 const backwardsWidth = 6;
@@ -78,7 +80,9 @@ export class PassPeaks {
   /** The most bytes that the passes of the next stage hold at a time. */
   next(): number {
     const { kinds, row } = this.#stages;
-    const [passes, held, count] = [this.#passes, this.#held, kinds.length];
+    const passes = this.#passes;
+    const held = this.#held;
+    const count = kinds.length;
     let peak = 0;
     let at = this.#read;
     const states = read(row, at++);
@@ -148,7 +152,8 @@ export class PassPeaks {
       const { block, layers } = runs[index];
       const at = blockAt[block];
       const change = read(costs, at + changeAt);
-      const [end, next] = [layers - 1, weightsAt(gathered, runs, index - 1, embeddingWeights)];
+      const end = layers - 1;
+      const next = weightsAt(gathered, runs, index - 1, embeddingWeights);
       const weights = weightsOf(gathered, block);
       const gradients = gradientsOf(gathered, block);
       // Layers are counted from the run's end, in which backwards begin.
@@ -180,7 +185,8 @@ function writeBackward(costs: Float64Array, block: Run['block'], whole: boolean)
   const stream = whole ? read(costs, costAt.again) : 0;
   const attentionAgain = read(costs, attention + partAt.againKept);
   const blockAgain = read(costs, own + partAt.againKept);
-  let [now, again] = [0, 0];
+  let now = 0;
+  let again = 0;
   if (whole) {
     again = read(costs, attention + partAt.againPeak);
     now += attentionAgain;

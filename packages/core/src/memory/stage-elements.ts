@@ -127,19 +127,19 @@ const holdsAsMuch = (one: StageHolding, other: StageHolding): boolean =>
   one.moe >= other.moe && one.mlp >= other.mlp && other.partial.length <= one.partial.length;
 
 function chunksHolding(step: StepShape, chunks: readonly Chunk[]): StageHolding {
-  const partial = partialLayers(step);
-  const layers = chunks.flatMap(({ firstLayer, endLayer }) =>
-    Array.from({ length: endLayer - firstLayer }, (_, index) => firstLayer + index),
-  );
-  const whole = layers.filter((layer) => !partial.has(layer));
-  const moe = whole.filter((layer) => step.model.moeLayers[layer]).length;
-  return {
-    moe,
-    mlp: whole.length - moe,
-    partial: layers.filter((layer) => partial.has(layer)),
-    first: chunks.some((chunk) => chunk.first),
-    last: chunks.some((chunk) => chunk.last),
-  };
+  const known = partialLayers(step);
+  const { moeLayers } = step.model;
+  const partial: number[] = [];
+  let [moe, mlp, first, last] = [0, 0, false, false];
+  for (const chunk of chunks) {
+    for (let layer = chunk.firstLayer; layer < chunk.endLayer; layer++)
+      if (known.has(layer)) partial.push(layer);
+      else if (moeLayers[layer]) moe += 1;
+      else mlp += 1;
+    first ||= chunk.first;
+    last ||= chunk.last;
+  }
+  return { moe, mlp, partial, first, last };
 }
 
 /** Which kinds of layers a stage holds; of those that are not computed whole either may be. */

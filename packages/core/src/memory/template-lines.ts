@@ -89,7 +89,9 @@ export class CostLines {
   /** Costs, and what layers' backwards hold behind them. */
   write(row: Float64Array, tokens: number): void {
     row.fill(0);
-    const [places, ats, slopes] = [this.#places, this.#at, this.#slopes];
+    const places = this.#places;
+    const ats = this.#at;
+    const slopes = this.#slopes;
     for (let line = 0; line < places.length; line++) {
       const place = places[line] ?? 0;
       const bytes = (ats[line] ?? 0) + (slopes[line] ?? 0) * tokens;

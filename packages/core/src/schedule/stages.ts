@@ -25,6 +25,19 @@ export interface Chunk {
   readonly last: boolean;
 }
 
+const known = new WeakMap<readonly number[], readonly number[]>();
+
+/** By place, the layers in front of it; behind the last, all. Kept: who asks for one stage asks for all of them. */
+function layersBefore(layersOfStages: readonly number[]): readonly number[] {
+  const found = known.get(layersOfStages);
+  if (found !== undefined) return found;
+  const before = [0];
+  let sum = 0;
+  for (const layers of layersOfStages) before.push((sum += layers));
+  known.set(layersOfStages, before);
+  return before;
+}
+
 /**
  * Chunks of a stage, first to last. Chunk c of stage s is virtual stage c * pp + s. Throws `InputError` where they do
  * not add up.
@@ -37,16 +50,14 @@ export function stageChunks({ model, layout, virtualStages = 1, layersOfStages }
       path: 'pp',
       expected: 'a layer each at least',
     });
-  const sum = layersOfStages?.reduce((a, b) => a + b, 0);
-  if (layersOfStages !== undefined && (layersOfStages.length !== all || sum !== model.layers))
+  const before = layersOfStages === undefined ? undefined : layersBefore(layersOfStages);
+  if (layersOfStages !== undefined && (layersOfStages.length !== all || before?.at(-1) !== model.layers))
     throw new InputError(`stages of ${layersOfStages.join(', ')} layers`, {
       path: 'layersOfStages',
       expected: `${all} numbers with the sum ${model.layers}`,
     });
   const start = (place: number): number =>
-    layersOfStages === undefined
-      ? sliceStart(model.layers, place, all)
-      : layersOfStages.slice(0, place).reduce((a, b) => a + b, 0);
+    before === undefined ? sliceStart(model.layers, place, all) : (before[place] ?? 0);
   return Array.from({ length: virtualStages }, (_, chunk): Chunk => {
     const place = chunk * pp + stage;
     const [firstLayer, endLayer] = [start(place), start(place + 1)];

@@ -18,6 +18,31 @@ function leastSums(numbers: readonly number[]): number[] {
   return sums;
 }
 
+/** Bytes of an element by what of the ranks they are split over. */
+interface SharedBytes {
+  readonly whole: number;
+  readonly overShards: number;
+  readonly overAll: number;
+}
+
+/** `hosts`: the optimizer's states may lie in the host's memory. */
+function sharedBytes(problem: PlanProblem, name: SharingName, hosts: boolean): SharedBytes {
+  const { weight, gradient, main, firstMoment, secondMoment } = precisions[problem.states];
+  const { weightShards, hostStates } = limitsOf(problem);
+  const rule = sharingRules[name];
+  const bytes = { whole: 0, overShards: 0, overAll: 0 };
+  const add = (split: boolean, own: number): void => {
+    bytes[split ? 'overAll' : 'whole'] += own;
+  };
+  if (weightShards.includes(name)) bytes.overShards = weight + gradient;
+  else {
+    add(rule.weights, weight);
+    add(rule.gradients, gradient);
+  }
+  if (!hosts || !hostStates.includes(name)) add(rule.optimizer, main + firstMoment + secondMoment);
+  return bytes;
+}
+
 export class Bounds {
   readonly #problem: PlanProblem;
   readonly #experts: number;
@@ -25,16 +50,14 @@ export class Bounds {
   /** Of so many layers at least. */
   readonly #expertsOfLayers: readonly number[];
   readonly #othersOfLayers: readonly number[];
-  readonly #sharings: readonly SharingName[];
+  /** Rules of sharing, each once: which bytes of an element are split over all ranks, over shards, and over none. */
+  readonly #rules: readonly SharedBytes[];
   /** Ranks that weights are split over at most where they are not split over all. */
   readonly #mostShards: number;
-  /** Rules under which the optimizer's states may lie in the host's memory. */
-  readonly #hosts: readonly SharingName[];
 
   constructor(problem: PlanProblem) {
     const { model, fixed, cluster } = problem;
     const hosts = fixed.hostStates !== false && hostOf(cluster.device) !== undefined;
-    this.#hosts = hosts ? limitsOf(problem).hostStates : [];
     const { experts, attention, dense, sharedExperts } = countParameters(model);
     this.#problem = problem;
     this.#experts = experts;
@@ -44,7 +67,8 @@ export class Bounds {
     this.#othersOfLayers = leastSums(layers.map((one) => one.attention + one.dense + one.sharedExperts));
     const { weightShards: wanted } = fixed;
     this.#mostShards = wanted === undefined ? maxOf(shardSizes) : Math.max(wanted.dense, wanted.expert);
-    this.#sharings = fixed.sharing === undefined ? limitsOf(problem).sharings : [fixed.sharing];
+    const sharings = fixed.sharing === undefined ? limitsOf(problem).sharings : [fixed.sharing];
+    this.#rules = sharings.map((name) => sharedBytes(problem, name, hosts));
   }
 
   /**
@@ -59,27 +83,16 @@ export class Bounds {
   #statesOf({ tp, cp, dp, ep, etp, edp }: Layout, others: number, experts: number): number {
     const dense = others / tp;
     const expert = experts / (ep * etp);
-    const { weight, gradient, main, firstMoment, secondMoment } = precisions[this.#problem.states];
-    const { weightShards: shards } = limitsOf(this.#problem);
     const sharded = dense / Math.min(this.#mostShards, dp) + expert / Math.min(this.#mostShards, edp);
+    const shared = dense / (dp * cp) + expert / edp;
     let least = Infinity;
-    for (const name of this.#sharings) {
-      const rule = sharingRules[name];
-      const shared = dense / (dp * cp) + expert / edp;
-      const of = (split: boolean): number => (split ? shared : dense + expert);
-      const bytes =
-        (shards.includes(name) ? sharded : of(rule.weights)) * weight +
-        (shards.includes(name) ? sharded : of(rule.gradients)) * gradient +
-        (this.#hosts.includes(name) ? 0 : of(rule.optimizer) * (main + firstMoment + secondMoment));
-      least = Math.min(least, bytes);
-    }
+    for (const { whole, overShards, overAll } of this.#rules)
+      least = Math.min(least, (dense + expert) * whole + sharded * overShards + shared * overAll);
     return least;
   }
 
-  /** Bytes of states on the first stage, as far as its layers go. */
-  firstStateBytes(layout: Layout, batching: Batching): number {
-    const { virtualStages, layersOfStages } = batching;
-    const fewest = this.#fewestLayers(layout, batching);
+  /** Bytes of states on the first stage, as far as its layers go. `fewest`: as `fewestLayers`. */
+  firstStateBytes(layout: Layout, { virtualStages, layersOfStages }: Batching, fewest: number): number {
     // In a V the first device holds the last of two chunks.
     const folded = layersOfStages?.at(-1) ?? fewest - 2 * (1 + this.#problem.model.multiTokenLayers);
     const layers = virtualStages === 2 ? fewest + Math.max(0, Math.min(fewest, folded)) : virtualStages * fewest;
@@ -88,18 +101,16 @@ export class Bounds {
 
   /**
    * Bytes of activations on the first stage under full recomputation: the input of each of its layers for every
-   * micro-batch that it holds at a time.
+   * micro-batch that it holds at a time. `fewest`: as `fewestLayers`.
    */
-  activationBytes(layout: Layout, batching: Batching): number {
+  activationBytes({ tp, cp, pp }: Layout, batching: Batching, fewest: number): number {
     const { model, sequence } = this.#problem;
-    const { tp, cp, pp } = layout;
-    const { virtualStages, microBatch, microBatches } = batching;
-    const inputs = this.#fewestLayers(layout, batching) * virtualStages * Math.min(microBatches, pp);
-    return (inputs * microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
+    const inputs = fewest * batching.virtualStages * Math.min(batching.microBatches, pp);
+    return (inputs * batching.microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
   }
 
   /** Layers of the first stage's every chunk at least: ends may hold fewer than the others. */
-  #fewestLayers({ pp }: Layout, { virtualStages, layersOfStages }: Batching): number {
+  fewestLayers({ pp }: Layout, { virtualStages, layersOfStages }: Batching): number {
     const { layers } = this.#problem.model;
     const stages = pp * virtualStages;
     if (layersOfStages !== undefined) return layersOfStages[0] ?? 0;

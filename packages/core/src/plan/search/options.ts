@@ -5,6 +5,7 @@ import {
   computePrecisions,
   dispatchKinds,
   hostOf,
+  isDual,
   rankOrders,
   shardSizes,
   shardsOf,
@@ -45,6 +46,10 @@ export interface Branch {
   readonly way: Way;
   /** `exchangeOf` of the way. */
   readonly exchange: number;
+  /** Of its schedule, by what a stage keeps: 0 but for DualPipe and DualPipe in a V. */
+  readonly sort: number;
+  /** Whether its schedule fills the bubble with anything. */
+  readonly fills: boolean;
   /** Without those that another way outdoes. */
   readonly keepings: readonly Keeping[];
   /** Legal settings of the way, outdone ones too. */
@@ -56,6 +61,8 @@ export interface Options {
   /** Those that cost least time first; the first is no slower than any other. */
   readonly keepings: readonly Keeping[];
   readonly branches: readonly Branch[];
+  /** Whether any of them fills the bubble. */
+  readonly fills: boolean;
   /** Legal settings of all ways. */
   readonly settings: number;
 }
@@ -232,19 +239,23 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
     lists.set(key, known);
     return known;
   };
-  const sortOf = ({ overlapsExperts, rankOrder, precision }: Way): string =>
+  const limitsKey = ({ overlapsExperts, rankOrder, precision }: Way): string =>
     `${overlapsExperts} ${rankOrder} ${gathered.includes(precision)}`;
   const branches = ways.map((way): Branch => {
-    const legal = listOf(sortOf(way), keepings, (keeping) => goTogether(way, keeping));
+    const legal = listOf(limitsKey(way), keepings, (keeping) => goTogether(way, keeping));
     const better = ways.filter((other) => outdoes(other, way));
-    const sorts = [...new Set(better.map(sortOf))].sort().join(', ');
+    const sorts = [...new Set(better.map(limitsKey))].sort().join(', ');
     const open =
       better.length === 0
         ? legal
-        : listOf(`${sortOf(way)} but ${sorts}`, legal, (one) => !better.some((other) => goTogether(other, one)));
-    return { way, exchange: exchangeOf(way), keepings: open, settings: legal.length };
+        : listOf(`${limitsKey(way)} but ${sorts}`, legal, (one) => !better.some((other) => goTogether(other, one)));
+    const { schedule } = way;
+    const sort = schedule === 'dualpipe' ? 1 : schedule === 'dualpipe-v' ? 2 : 0;
+    const filling = schedule === 'zero-bubble' || isDual(schedule);
+    return { way, exchange: exchangeOf(way), sort, fills: filling, keepings: open, settings: legal.length };
   });
-  return { ways, keepings, branches, settings: branches.reduce((sum, { settings }) => sum + settings, 0) };
+  const settings = branches.reduce((sum, branch) => sum + branch.settings, 0);
+  return { ways, keepings, branches, fills: branches.some(({ fills }) => fills), settings };
 }
 
 /**

@@ -3,13 +3,13 @@
  * steps, the most promising layouts first, and only what would win is asked for its memory. Nothing is dropped on a
  * guess: of all settings of the space, none that fits is faster by the model.
  */
-import { isDual, type RunSetting } from '../../estimate/index.js';
+import type { RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import { minOf } from '../../units/lists.js';
 import { legalLayouts } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { bySharing, exchangeOf, type Keeping, type Options, type Way } from './options.js';
+import { bySharing, exchangeOf, type Branch, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, passingSettings, settingOf } from './settings.js';
 import { SharedOptions, type Shared } from './shared-options.js';
 import type { StepModel } from './step-model.js';
@@ -79,10 +79,6 @@ interface Weights {
 
 const crossesOnce = ({ dispatcher }: Pick<Way, 'dispatcher'>): boolean => dispatcher === 'deduplicated';
 
-const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || isDual(schedule);
-
-/** Sorts of schedules, by what a stage keeps. */
-const sortOf = ({ schedule }: Way): number => (schedule === 'dualpipe' ? 1 : schedule === 'dualpipe-v' ? 2 : 0);
 /** Layouts that are priced between two reports, and those that are looked at for a runner-up of a kind. */
 const [between, layoutsOfKind] = [16, 4];
 /** Times the best's seconds up to which a runner-up is worth showing. */
@@ -194,29 +190,36 @@ export class Search {
 
   #searchLayout({ layout, shared, floorSeconds }: Entry): void {
     const known = new Map<number, (number | undefined)[]>();
-    for (const { batchings, options } of shared.groups) {
+    for (const { batchings, sorts } of shared.groups) {
       const [anyBatching] = batchings;
       if (anyBatching === undefined) continue;
-      const room = this.#capacity - this.#bounds.firstStateBytes(layout, anyBatching);
+      const { virtualStages, layersOfStages } = anyBatching;
+      const fewest = this.#bounds.fewestLayers(layout, anyBatching);
+      const room = this.#capacity - this.#bounds.firstStateBytes(layout, anyBatching, fewest);
       let full = false;
-      for (const [index, batching] of batchings.entries()) {
-        const open = options[index];
-        if (open === undefined) continue;
-        full ||= this.#bounds.activationBytes(layout, batching) > room;
+      for (let index = 0; index < batchings.length; index++) {
+        const batching = batchings[index];
+        const open = shared.options.get(sorts[index] ?? 0);
+        if (batching === undefined || open === undefined) continue;
+        full ||= this.#bounds.activationBytes(layout, batching, fewest) > room;
         if (full) {
           this.#counts.prunedByMemory += open.settings;
           continue;
         }
-        const { microBatch, microBatches, virtualStages } = batching;
+        const { microBatch, microBatches } = batching;
         // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
         const waiting = 1 + (layout.pp - 1) / (virtualStages * microBatches);
-        if (floorSeconds * (open.ways.some(fills) ? 1 : waiting) >= this.#beaten) {
+        if (floorSeconds * (open.fills ? 1 : waiting) >= this.#beaten) {
           this.#counts.prunedByTime += open.settings;
           continue;
         }
-        const floors = known.get(microBatch) ?? this.#floorsOf(layout, shared, microBatch);
-        known.set(microBatch, floors);
-        full = !this.#searchPoint({ layout, ...batching }, open, { floors, waiting });
+        let floors = known.get(microBatch);
+        if (floors === undefined) {
+          floors = this.#floorsOf(layout, shared, microBatch);
+          known.set(microBatch, floors);
+        }
+        const point = { layout, virtualStages, layersOfStages, microBatch, microBatches };
+        full = !this.#searchPoint(point, open, { floors, waiting });
       }
     }
   }
@@ -224,58 +227,48 @@ export class Search {
   /** Prices what may be the fastest of a point. False where nothing of it fits. */
   #searchPoint(point: SpacePoint, options: Options, { floors, waiting }: Floors): boolean {
     const weights: Weights = { bytes: [], room: [] };
-    for (const { way, exchange, keepings: open, settings } of options.branches) {
-      this.#counts.prunedByTime += settings - open.length;
+    for (const branch of options.branches) {
+      const { way, keepings: open, sort } = branch;
+      this.#counts.prunedByTime += branch.settings - open.length;
       const [first] = open;
       if (first === undefined) continue;
-      if (weights.room[sortOf(way)] === false) {
+      if (weights.room[sort] === false) {
         this.#counts.prunedByMemory += open.length;
         continue;
       }
-      if ((floors[exchange] ?? 0) * (fills(way) ? 1 : waiting) >= this.#beaten) {
+      if ((floors[branch.exchange] ?? 0) * (branch.fills ? 1 : waiting) >= this.#beaten) {
         this.#counts.prunedByTime += open.length;
         continue;
       }
       const relaxed = this.#seconds(point, way, first);
       if (relaxed >= this.#beaten) this.#counts.prunedByTime += open.length - 1;
-      else if (this.#bytes({ point, way, keeping: first }, weights) <= this.#capacity) {
+      else if (this.#bytes({ point, branch, keeping: first }, weights) <= this.#capacity) {
         this.#counts.prunedByTime += open.length - 1;
-        this.#take({ point, way, keeping: first, seconds: relaxed }, weights);
-      } else if (this.#hasRoom(point, way, options, weights)) this.#searchKeepings({ point, way, weights, open });
+        this.#take({ point, branch, keeping: first, seconds: relaxed }, weights);
+      } else if (this.#hasRoom(point, branch, options, weights)) this.#searchKeepings(point, branch, weights);
       else this.#counts.prunedByMemory += open.length - 1;
     }
-    return options.branches.length === 0 || options.branches.some(({ way }) => weights.room[sortOf(way)] !== false);
+    return options.branches.length === 0 || options.branches.some(({ sort }) => weights.room[sort] !== false);
   }
 
   /** Whether a point fits with everything computed again, under any rule of sharing. */
-  #hasRoom(point: SpacePoint, way: Way, { keepings }: Options, weights: Weights): boolean {
-    const sort = sortOf(way);
+  #hasRoom(point: SpacePoint, branch: Branch, { keepings }: Options, weights: Weights): boolean {
     const last = keepings.at(-1)?.recompute;
     // What a stage's passes keep does not depend on how rows travel.
     // Those that share most come last, and have room most often.
-    weights.room[sort] ??=
+    return (weights.room[branch.sort] ??=
       keepings.findLast(
-        (keeping) => keeping.recompute === last && this.#bytes({ point, way, keeping }, weights) <= this.#capacity,
-      ) !== undefined;
-    return weights.room[sort];
+        (keeping) => keeping.recompute === last && this.#bytes({ point, branch, keeping }, weights) <= this.#capacity,
+      ) !== undefined);
   }
 
   /**
-   * Takes the fastest of what may be kept that fits. The first of `open`, which is no slower than any other, does not.
+   * Takes the fastest of what may be kept that fits. The first of a branch, no slower than any other, does not.
    * Those of one rule of sharing lie together: the first costs least time, the last takes least memory.
    */
-  #searchKeepings({
-    point,
-    way,
-    weights,
-    open,
-  }: {
-    readonly point: SpacePoint;
-    readonly way: Way;
-    readonly weights: Weights;
-    readonly open: readonly Keeping[];
-  }): void {
-    const fits = (keeping: Keeping): boolean => this.#bytes({ point, way, keeping }, weights) <= this.#capacity;
+  #searchKeepings(point: SpacePoint, branch: Branch, weights: Weights): void {
+    const { way, keepings: open } = branch;
+    const fits = (keeping: Keeping): boolean => this.#bytes({ point, branch, keeping }, weights) <= this.#capacity;
     const found: { readonly keeping: Keeping; readonly seconds: number }[] = [];
     for (const [index, alike] of bySharing(open).entries()) {
       const [least] = alike;
@@ -295,7 +288,7 @@ export class Search {
     }
     found.sort((a, b) => a.seconds - b.seconds);
     const best = found.find(({ keeping, seconds }) => seconds < this.#beaten && fits(keeping));
-    if (best !== undefined) this.#take({ point, way, ...best }, weights);
+    if (best !== undefined) this.#take({ point, branch, ...best }, weights);
   }
 
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
@@ -305,25 +298,25 @@ export class Search {
 
   /** Memory of a keeping, asked for once a point and sort of schedule. */
   #bytes(
-    { point, way, keeping }: { readonly point: SpacePoint; readonly way: Way; readonly keeping: Keeping },
+    { point, branch, keeping }: { readonly point: SpacePoint; readonly branch: Branch; readonly keeping: Keeping },
     { bytes }: Weights,
   ): number {
-    const known = (bytes[sortOf(way)] ??= new Map<Keeping, number>());
+    const known = (bytes[branch.sort] ??= new Map<Keeping, number>());
     const found = known.get(keeping);
     if (found !== undefined) return found;
     this.#counts.weighed += 1;
-    const weighed = this.#model.memoryBytes(this.#passing(point, way, keeping));
+    const weighed = this.#model.memoryBytes(this.#passing(point, branch.way, keeping));
     known.set(keeping, weighed);
     return weighed;
   }
 
   /** A setting that fits and beats what was to be beaten. */
   #take(
-    taken: { readonly point: SpacePoint; readonly way: Way; readonly keeping: Keeping; readonly seconds: number },
+    taken: { readonly point: SpacePoint; readonly branch: Branch; readonly keeping: Keeping; readonly seconds: number },
     weights: Weights,
   ): void {
-    const { point, way, keeping, seconds } = taken;
-    const setting = settingOf(this.#problem, point, way, keeping);
+    const { point, branch, keeping, seconds } = taken;
+    const setting = settingOf(this.#problem, point, branch.way, keeping);
     const candidate = { setting, seconds, memoryBytes: this.#bytes(taken, weights) };
     const faster = (than: Candidate | undefined): boolean => than === undefined || seconds < than.seconds;
     this.#beaten = seconds;

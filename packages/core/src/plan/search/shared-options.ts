@@ -13,6 +13,8 @@ import { optionsOf, shardsKey, shardsKeys, type Options, type Way } from './opti
 /** Points of layouts with as many stages and replicas, and the same dimensions: what they leave open is the same. */
 export interface Shared {
   readonly groups: readonly Group[];
+  /** What points leave open, by their sort. */
+  readonly options: ReadonlyMap<number, Options>;
   /** Of all groups. */
   readonly settings: number;
   /** The largest micro-batch of a legal point. */
@@ -23,10 +25,16 @@ export interface Shared {
   readonly exchanges: readonly Pick<Way, 'dispatcher' | 'precision'>[];
 }
 
-/** Batchings with the same virtual stages and layers on them, micro-batches ascending. */
+/** Batchings with the same virtual stages and layers on them, micro-batches ascending, and the sort of each. */
 export interface Group {
   readonly batchings: readonly Batching[];
-  readonly options: readonly Options[];
+  readonly sorts: readonly number[];
+}
+
+/** Batchings of as many stages and replicas, and how many there are of each sort, in the order of their first. */
+interface Stages {
+  readonly groups: readonly Group[];
+  readonly counts: ReadonlyMap<number, { readonly batching: Batching; readonly batchings: number }>;
 }
 
 /** Which dimensions a layout splits, as bits. */
@@ -37,7 +45,7 @@ const splitKeys = 8;
 export class SharedOptions {
   readonly #problem: PlanProblem;
   readonly #shared = new Map<number, Shared>();
-  readonly #batchings = new Map<number, readonly Stages[]>();
+  readonly #stages = new Map<number, Stages>();
   readonly #options = new Map<number, Options>();
 
   constructor(problem: PlanProblem) {
@@ -49,36 +57,32 @@ export class SharedOptions {
     const key = place * 2 * splitKeys * shardsKeys + this.#keyOf(layout);
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
-    const batchings = this.#batchings.get(place) ?? byStages(legalBatchings(this.#problem, layout), layout.pp);
-    this.#batchings.set(place, batchings);
-    const made = this.#sharedOf(layout, batchings);
+    let stages = this.#stages.get(place);
+    if (stages === undefined) {
+      stages = byStages(legalBatchings(this.#problem, layout), layout.pp);
+      this.#stages.set(place, stages);
+    }
+    const made = this.#sharedOf(layout, stages);
     this.#shared.set(key, made);
     return made;
   }
 
-  #sharedOf(layout: Layout, stages: readonly Stages[]): Shared {
+  #sharedOf(layout: Layout, { groups, counts }: Stages): Shared {
     let settings = 0;
-    const kinds = new Set<Options>();
-    const ofLayout = this.#keyOf(layout) * sortKeys;
-    const groups = stages.map(({ batchings, sorts }): Group => {
-      const options = batchings.map((batching, index) => {
-        const sort = sorts[index] ?? 0;
-        const open = this.#options.get(ofLayout + sort) ?? this.#newOptions(layout, batching, ofLayout + sort);
-        settings += open.settings;
-        if (open.settings > 0) kinds.add(open);
-        return open;
-      });
-      return { batchings, options };
-    });
+    let first: Options | undefined;
+    const options = new Map<number, Options>();
     const exchanges = new Map<number, Way>();
-    for (const { branches } of kinds) for (const { way, exchange } of branches) exchanges.set(exchange, way);
-    return {
-      groups,
-      settings,
-      microBatch: maxOf([1, ...stages.map(({ batchings }) => batchings.at(-1)?.microBatch ?? 1)]),
-      first: [...kinds][0],
-      exchanges: [...exchanges.values()],
-    };
+    const ofLayout = this.#keyOf(layout) * sortKeys;
+    for (const [sort, { batching, batchings }] of counts) {
+      const open = this.#options.get(ofLayout + sort) ?? this.#newOptions(layout, batching, ofLayout + sort);
+      options.set(sort, open);
+      settings += batchings * open.settings;
+      if (open.settings === 0) continue;
+      first ??= open;
+      for (const { way, exchange } of open.branches) exchanges.set(exchange, way);
+    }
+    const microBatch = maxOf([1, ...groups.map(({ batchings }) => batchings.at(-1)?.microBatch ?? 1)]);
+    return { groups, options, settings, microBatch, first, exchanges: [...exchanges.values()] };
   }
 
   /** What of a layout decides what its points leave open, beside their stages and micro-batches. */
@@ -108,22 +112,19 @@ function sortOf(pp: number, batching: Batching): number {
 }
 const sortKeys = 2 ** (2 + pipelineSchedules.length);
 
-/** Batchings with the same virtual stages and layers on them, and the sort of each. */
-interface Stages {
-  readonly batchings: readonly Batching[];
-  readonly sorts: readonly number[];
-}
-
-function byStages(batchings: readonly Batching[], pp: number): Stages[] {
-  const groups = new Map<readonly number[] | number, Batching[]>();
+function byStages(batchings: readonly Batching[], pp: number): Stages {
+  const groups = new Map<readonly number[] | number, { readonly batchings: Batching[]; readonly sorts: number[] }>();
+  const counts = new Map<number, { readonly batching: Batching; batchings: number }>();
   for (const batching of batchings) {
     const key = batching.layersOfStages ?? batching.virtualStages;
-    const group = groups.get(key) ?? [];
+    const group = groups.get(key) ?? { batchings: [], sorts: [] };
     groups.set(key, group);
-    group.push(batching);
+    const sort = sortOf(pp, batching);
+    group.batchings.push(batching);
+    group.sorts.push(sort);
+    const count = counts.get(sort);
+    if (count === undefined) counts.set(sort, { batching, batchings: 1 });
+    else count.batchings += 1;
   }
-  return [...groups.values()].map((group) => ({
-    batchings: group,
-    sorts: group.map((batching) => sortOf(pp, batching)),
-  }));
+  return { groups: [...groups.values()], counts };
 }

@@ -25,6 +25,20 @@ export function divisorsOf(n: number): number[] {
   return [...low, ...high.reverse()];
 }
 
+const knownDivisors = new Map<number, readonly number[]>();
+/** Numbers whose divisors are kept. */
+const mostKnown = 1024;
+
+/** `divisorsOf`, kept: a climb asks for those of few numbers again and again. */
+function keptDivisors(n: number): readonly number[] {
+  const known = knownDivisors.get(n);
+  if (known !== undefined) return known;
+  if (knownDivisors.size >= mostKnown) knownDivisors.clear();
+  const made = divisorsOf(n);
+  knownDivisors.set(n, made);
+  return made;
+}
+
 /** Virtual stages that differ in the layers of their longest chunk; of equals the fewest, which wait least. */
 function virtualStageCounts(layers: number, pp: number): number[] {
   if (pp === 1) return [1];
@@ -49,17 +63,17 @@ export function candidatesOf(axis: AxisName, at: Degrees, problem: PlanProblem):
   switch (axis) {
     case 'tp':
       // TP over the network between nodes is left out unless it is asked for.
-      return divisorsOf(world).filter((tp) => bounds.tp !== undefined || tp <= nodeSize(problem));
+      return keptDivisors(world).filter((tp) => bounds.tp !== undefined || tp <= nodeSize(problem));
     case 'cp':
-      return divisorsOf(world / at.tp);
+      return keptDivisors(world / at.tp);
     case 'pp':
-      return divisorsOf(world / (at.tp * at.cp));
+      return keptDivisors(world / (at.tp * at.cp));
     case 'dp':
       return [world / (at.tp * at.cp * at.pp)];
     case 'etp':
-      return experts ? divisorsOf(at.tp) : [at.tp];
+      return experts ? keptDivisors(at.tp) : [at.tp];
     case 'ep':
-      return experts ? divisorsOf(model.experts) : [1];
+      return experts ? keptDivisors(model.experts) : [1];
     case 'virtualStages':
       return virtualStageCounts(model.layers, at.pp);
     case 'firstStageLayers':
@@ -67,7 +81,7 @@ export function candidatesOf(axis: AxisName, at: Degrees, problem: PlanProblem):
     case 'lastStageLayers':
       return stageSplits(model, at).flatMap(({ first, last }) => (first === at.firstStageLayers ? [last] : []));
     case 'microBatch':
-      return divisorsOf(globalBatch / at.dp);
+      return keptDivisors(globalBatch / at.dp);
   }
 }
 

@@ -1,0 +1,159 @@
+/**
+ * Passes of a micro-batch through layers of every kind, and what the ends of the model take, for settings of one
+ * problem. A search asks for the same again and again: splits of the layers and rules of sharing change nothing of
+ * them, so that those of the split that was asked for last are kept.
+ */
+import type { LayerKinds } from './layer-amounts.js';
+import {
+  launchedAgain,
+  movedBytes,
+  runAgain,
+  shownBehind,
+  shownOfEp,
+  shownOfTp,
+  shownWeights,
+  together,
+  type Again,
+  type PriceContext,
+} from './layer-prices.js';
+import { isDual, type RecomputeSetting, type RunSetting } from './run-setting.js';
+import { place, placeOfDispatcher, valueAt, valuesOfEnds, valuesOfKind, type SplitLines } from './split-lines.js';
+
+/** Places of a layer's seconds and of its parameters on the rank. */
+export const passAt = { forward: 0, backward: 1, weightGradient: 2, dense: 3, expert: 4 } as const;
+
+/** Numbers of a kind. */
+export const widthOfKind = 5;
+
+/** Passes that are kept at a time: micro-batches of a layout, times ways to exchange experts' rows. */
+const slots = 128;
+
+export class LayerTable {
+  /** From a place on: `passAt` of every kind, one behind the other, then `endPlace` of the ends. */
+  readonly values: Float64Array;
+  /** Where the ends lie behind a place. */
+  readonly ends: number;
+  readonly #context: PriceContext;
+  readonly #setting: Pick<RunSetting, 'frozen' | 'sequence'>;
+  readonly #width: number;
+  readonly #bytes: ReturnType<typeof movedBytes>;
+  readonly #again = new Map<RecomputeSetting, Again>();
+  #lines: SplitLines | undefined;
+  #exchange: Float64Array | undefined;
+  /** Changes with the split, so that what is kept of another one is told apart. */
+  #split = 0;
+  /** Whose passes a slot holds: of which split, micro-batch and exchange, and with which recomputation. */
+  readonly #splits = new Float64Array(slots);
+  readonly #keys = new Float64Array(slots);
+  readonly #recomputes: (RecomputeSetting | undefined)[] = Array.from({ length: slots }, () => undefined);
+  #worked = 0;
+
+  /** `setting`: of those to price, which differ in what a search varies. */
+  constructor(context: PriceContext, { kinds }: LayerKinds, setting: Pick<RunSetting, 'frozen' | 'sequence'>) {
+    this.#context = context;
+    this.#setting = setting;
+    this.#bytes = movedBytes(setting.frozen);
+    this.ends = kinds.length * widthOfKind;
+    this.#width = this.ends + valuesOfEnds;
+    this.values = new Float64Array(slots * this.#width);
+  }
+
+  /** How often passes were worked out: `values` are the same as long as it is. */
+  get worked(): number {
+    return this.#worked;
+  }
+
+  /**
+   * The place in `values` of the passes under a setting. `lines` of its split, `exchange` its communication of CP a
+   * token, by kind: always the same objects for the same degrees.
+   */
+  placeOf(lines: SplitLines, exchange: Float64Array, setting: RunSetting): number {
+    if (lines !== this.#lines || exchange !== this.#exchange) {
+      this.#lines = lines;
+      this.#exchange = exchange;
+      this.#split += 1;
+    }
+    const { overlap, schedule, microBatch, recompute, dispatcher } = setting;
+    const way = (placeOfDispatcher[dispatcher] + Number(overlap.ep || isDual(schedule))) * 2 + Number(overlap.tp);
+    const key = microBatch * (4 * valuesOfKind) + way;
+    const slot = (microBatch * 12 + way) % slots;
+    const to = slot * this.#width;
+    if (this.#splits[slot] === this.#split && this.#keys[slot] === key && this.#recomputes[slot] === recompute)
+      return to;
+    this.#splits[slot] = this.#split;
+    this.#keys[slot] = key;
+    this.#recomputes[slot] = recompute;
+    this.#worked += 1;
+    this.#work(lines, exchange, setting, to);
+    return to;
+  }
+
+  #againOf(recompute: RecomputeSetting): Again {
+    const known = this.#again.get(recompute);
+    if (known !== undefined) return known;
+    const made = runAgain(recompute);
+    this.#again.set(recompute, made);
+    return made;
+  }
+
+  #work({ layers, ends }: SplitLines, exchange: Float64Array, setting: RunSetting, to: number): void {
+    const { constants: c, rates, imbalance } = this.#context;
+    const { frozen, sequence } = this.#setting;
+    const tokens = (setting.microBatch * sequence) / setting.layout.cp;
+    const again = this.#againOf(setting.recompute);
+    const { values } = this;
+    const learnt = frozen ? 1 : 2;
+    const shownTp = shownOfTp(setting, c);
+    const shownEp = shownOfEp(setting, c);
+    const exchangeAt = placeOfDispatcher[setting.dispatcher];
+    for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
+      const projections = valueAt(layers, from + place.projections, tokens);
+      const feedForward = valueAt(layers, from + place.feedForward, tokens);
+      const grouped = valueAt(layers, from + place.grouped, tokens);
+      const elements = valueAt(layers, from + place.elements, tokens);
+      const attention = valueAt(layers, from + place.attention, tokens);
+      const tp = valueAt(layers, from + place.tp, tokens) * shownTp;
+      const cp = (exchange[kind] ?? 0) * tokens;
+      const ep = valueAt(layers, from + exchangeAt, tokens) * imbalance;
+      const epBackward = again.exchange * ep + valueAt(layers, from + exchangeAt + 1, tokens) * imbalance;
+      const dense = valueAt(layers, from + place.dense, tokens);
+      const expert = valueAt(layers, from + place.expert, tokens);
+      const denseByte = dense / rates.memory;
+      const expertByte = expert / rates.memory;
+      const products = projections + feedForward;
+      const denseBackward = (learnt + again.projections) * projections + (learnt + again.dense) * feedForward;
+      const expertsBackward = (learnt + again.experts) * grouped;
+      const attentionBackward = valueAt(layers, from + place.attentionBackward, tokens) + again.core * attention;
+      const forwardWork =
+        products +
+        grouped +
+        attention +
+        elements +
+        shownWeights(denseByte * this.#bytes.forward, products, c) +
+        shownWeights(expertByte * this.#bytes.forward, grouped, c);
+      const backwardWork =
+        denseBackward +
+        expertsBackward +
+        attentionBackward +
+        (2 + again.elements) * elements +
+        shownWeights(denseByte * this.#bytes.backward, denseBackward, c) +
+        shownWeights(expertByte * this.#bytes.backward, expertsBackward, c);
+      const shownOfKind = shownBehind(shownEp, ep + epBackward, forwardWork + backwardWork);
+      const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownOfKind;
+      const backward =
+        backwardWork +
+        (1 + again.projections) * tp +
+        Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
+        epBackward * shownOfKind;
+      const device = forward + backward;
+      const launching = launchedAgain(valueAt(layers, from + place.launching, tokens), again, c);
+      const slower = together(device, launching) / device;
+      values[at + passAt.forward] = forward * slower;
+      values[at + passAt.backward] = backward * slower;
+      values[at + passAt.weightGradient] = frozen ? 0 : projections + feedForward + grouped;
+      values[at + passAt.dense] = dense;
+      values[at + passAt.expert] = expert;
+    }
+    for (let end = 0; end < valuesOfEnds; end++) values[to + this.ends + end] = valueAt(ends, end, tokens);
+  }
+}
