@@ -38,6 +38,8 @@ export interface StepConstants {
   readonly exposedTpPlain: number;
   readonly exposedCp: number;
   readonly exposedEp: number;
+  /** Rows of all ranks, gathered and reduced: collectives that nothing runs beside, at the rate of a ring. */
+  readonly exposedGathered: number;
   readonly exposedDp: number;
   readonly exposedFsdp: number;
   readonly exposedPp: number;
@@ -88,6 +90,7 @@ export type CountedConstant =
   | 'epInner'
   | 'epSplit'
   | 'exposedTpPlain'
+  | 'exposedGathered'
   | 'hostAgain';
 export type FittedConstant = Exclude<keyof StepConstants, CountedConstant>;
 
@@ -116,6 +119,7 @@ export const stepConstants: StepConstants = {
   exposedTpPlain: 1.25,
   exposedCp: 0.24064,
   exposedEp: 0.39559,
+  exposedGathered: 1,
   exposedDp: 0.65821,
   exposedFsdp: 0.43004,
   exposedPp: 0.15317,

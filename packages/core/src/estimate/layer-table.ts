@@ -7,6 +7,7 @@ import type { LayerKinds } from './layer-amounts.js';
 import {
   launchedAgain,
   movedBytes,
+  pricedRate,
   runAgain,
   shownBehind,
   shownOfEp,
@@ -105,6 +106,7 @@ export class LayerTable {
     const learnt = frozen ? 1 : 2;
     const shownTp = shownOfTp(setting, c);
     const shownEp = shownOfEp(setting, c);
+    const epRate = pricedRate(setting.dispatcher, c);
     const exchangeAt = placeOfDispatcher[setting.dispatcher];
     for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
       const projections = valueAt(layers, from + place.projections, tokens);
@@ -138,7 +140,7 @@ export class LayerTable {
         (2 + again.elements) * elements +
         shownWeights(denseByte * this.#bytes.backward, denseBackward, c) +
         shownWeights(expertByte * this.#bytes.backward, expertsBackward, c);
-      const shownOfKind = shownBehind(shownEp, ep + epBackward, forwardWork + backwardWork);
+      const shownOfKind = shownBehind(shownEp, ep + epBackward, forwardWork + backwardWork, epRate);
       const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownOfKind;
       const backward =
         backwardWork +

@@ -77,4 +77,6 @@ export const simulationConstants: StepConstants = {
   hostCapacity: 1,
   straggler: 0,
   ...fitted,
+  // Fitted to all ways of the rows at once.
+  exposedGathered: fitted.exposedEp,
 };
