@@ -25,6 +25,8 @@ import { benchedKinds, benchOverlaps, renderOverlaps } from './overlap-report.js
 
 const gemmSeconds = 0.15;
 const collectiveBench = { ranks: [2, 4, 8], bytesPerRank: 4 << 20, rounds: 9 };
+/** For which every shape is simulated again and again. */
+const simulatorSeconds = 1;
 /** Replicas whose gradients are reduced, and experts over two of them. */
 const overlapLayout = 'tp=2,dp=4,ep=2';
 const now = (): number => performance.now() / 1e3;
@@ -50,7 +52,7 @@ function dispatchSubject() {
 const measures = {
   gemm: () => runGemmBench({ seconds: gemmSeconds }),
   collectives: () => measureCollectives(collectiveBench),
-  simulator: () => Promise.resolve(simulatorBenchShapes.map((shape) => benchSimulator(shape, now))),
+  simulator: () => Promise.resolve(simulatorBenchShapes.map((shape) => benchSimulator(shape, now, simulatorSeconds))),
   dispatch: async (console: Console) => {
     const subject = dispatchSubject();
     const bench = await benchDispatch({

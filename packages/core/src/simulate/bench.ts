@@ -41,13 +41,21 @@ export const simulatorBenchShapes: readonly SimulatorBenchShape[] = [
   { nodes: 8, devicesPerNode: 8, layers: 4, chunks: 4, skew: 0.5 },
 ];
 
-/** Runs one shape `runs` times; `now` is a clock in seconds. */
-export function benchSimulator(shape: SimulatorBenchShape, now: () => number, runs = 3): SimulatorBenchResult {
+/**
+ * Simulates one shape three times, and on for `atLeastSeconds`: a small one is compiled by then. `now` is a clock in
+ * seconds.
+ */
+export function benchSimulator(
+  shape: SimulatorBenchShape,
+  now: () => number,
+  atLeastSeconds = 0,
+): SimulatorBenchResult {
   const job = syntheticJob(shape);
   let seconds = Infinity;
   let operations = 0;
   let events = 0;
-  for (let run = 0; run < runs; run++) {
+  const begin = now();
+  for (let run = 0; run < 3 || now() - begin < atLeastSeconds; run++) {
     const start = now();
     const result = simulate(job);
     seconds = Math.min(seconds, now() - start);
