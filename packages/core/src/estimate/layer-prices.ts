@@ -102,25 +102,21 @@ export const shownWeights = (moving: number, products: number, { weightsBeside }
 /** Shares of communication that nothing hides. */
 export const shownOfTp = ({ overlap }: Pick<RunSetting, 'overlap'>, c: StepConstants): number =>
   overlap.tp ? c.exposedTp : c.exposedTpPlain;
-/** Share of the experts' exchange that is seen where there is work enough to hide the rest. */
+/**
+ * Share of the experts' exchange of so many seconds that is seen beside so many of work: at least what its bytes need
+ * at the rate of the link, beyond the work. It is priced at the share of that rate which a fit found, but for a ring's.
+ */
 export function shownOfEp(
   { overlap, schedule, dispatcher }: Pick<RunSetting, 'overlap' | 'schedule' | 'dispatcher'>,
   c: StepConstants,
+  seconds: number,
+  work: number,
 ): number {
-  const alone = dispatcher === 'gathered' ? c.exposedGathered : c.exposedEp;
-  return overlap.ep || isDual(schedule) ? (alone * c.exposedEpOverlapped) / c.exposedEp : alone;
+  if (seconds === 0) return 0;
+  const [alone, rate] = dispatcher === 'gathered' ? [c.exposedGathered, 1] : [c.exposedEp, c.epOuter];
+  const shown = overlap.ep || isDual(schedule) ? (alone * c.exposedEpOverlapped) / c.exposedEp : alone;
+  return Math.max(shown, rate - work / seconds);
 }
-
-/** Share of the link's rate at which the experts' exchange is priced: what a fit found, but for a ring's. */
-export const pricedRate = (dispatcher: DispatchKind, { epOuter }: StepConstants): number =>
-  dispatcher === 'gathered' ? 1 : epOuter;
-
-/**
- * Share of an exchange's seconds that is seen: at least what its bytes need at the rate of the link, beyond the work
- * that they could hide behind.
- */
-export const shownBehind = (shown: number, seconds: number, work: number, rate: number): number =>
-  seconds > 0 ? Math.max(shown, rate - work / seconds) : shown;
 
 /** Host time of one layer and micro-batch, forward and backward. */
 function hostSeconds({ constants: c, fused, setting }: PriceContext, kind: LayerKind, localExperts: number): number {
@@ -289,12 +285,7 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
     backward: (again.exchange * work.ep + work.epBackward) * context.imbalance,
   };
   const hiders = computed('forward') + computed('backward');
-  const shownEp = shownBehind(
-    shownOfEp(setting, c),
-    exchanged.forward + exchanged.backward,
-    hiders,
-    pricedRate(setting.dispatcher, c),
-  );
+  const shownEp = shownOfEp(setting, c, exchanged.forward + exchanged.backward, hiders);
   const ep = { forward: exchanged.forward * shownEp, backward: exchanged.backward * shownEp };
   const sum = (pass: 'forward' | 'backward'): number => computed(pass) + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;

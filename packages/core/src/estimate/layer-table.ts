@@ -7,9 +7,7 @@ import type { LayerKinds } from './layer-amounts.js';
 import {
   launchedAgain,
   movedBytes,
-  pricedRate,
   runAgain,
-  shownBehind,
   shownOfEp,
   shownOfTp,
   shownWeights,
@@ -105,8 +103,6 @@ export class LayerTable {
     const { values } = this;
     const learnt = frozen ? 1 : 2;
     const shownTp = shownOfTp(setting, c);
-    const shownEp = shownOfEp(setting, c);
-    const epRate = pricedRate(setting.dispatcher, c);
     const exchangeAt = placeOfDispatcher[setting.dispatcher];
     for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
       const projections = valueAt(layers, from + place.projections, tokens);
@@ -140,13 +136,13 @@ export class LayerTable {
         (2 + again.elements) * elements +
         shownWeights(denseByte * this.#bytes.backward, denseBackward, c) +
         shownWeights(expertByte * this.#bytes.backward, expertsBackward, c);
-      const shownOfKind = shownBehind(shownEp, ep + epBackward, forwardWork + backwardWork, epRate);
-      const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownOfKind;
+      const shownEp = shownOfEp(setting, c, ep + epBackward, forwardWork + backwardWork);
+      const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownEp;
       const backward =
         backwardWork +
         (1 + again.projections) * tp +
         Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
-        epBackward * shownOfKind;
+        epBackward * shownEp;
       const device = forward + backward;
       const launching = launchedAgain(valueAt(layers, from + place.launching, tokens), again, c);
       const slower = together(device, launching) / device;
