@@ -4,7 +4,7 @@ import { cubicSum } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { contextSeconds, expertSeconds, routeSeconds, tensorSeconds } from './exchange.js';
 import { endAmounts, layerAmounts, type LayerAmounts, type LayerKind, type RankShare } from './layer-amounts.js';
-import type { Links } from './links.js';
+import { ranksInDomain, type Links } from './links.js';
 import type { Rates } from './rates.js';
 import { isDual, type DispatchKind, type RecomputeSetting, type RunSetting } from './run-setting.js';
 
@@ -20,6 +20,8 @@ export interface LayerPrice {
   readonly host: number;
   readonly forward: number;
   readonly backward: number;
+  /** Seconds for which the network between domains is busy with what the passes exchange. */
+  readonly network: number;
   /** The part of the backward that gives weights their gradients. */
   readonly weightGradient: number;
   /** Parameters on the rank. */
@@ -104,7 +106,7 @@ export const shownOfTp = ({ overlap }: Pick<RunSetting, 'overlap'>, c: StepConst
   overlap.tp ? c.exposedTp : c.exposedTpPlain;
 /**
  * Share of the experts' exchange of so many seconds that is seen beside so many of work: at least what its bytes need
- * at the rate of the link, beyond the work. It is priced at the share of that rate which a fit found, but for a ring's.
+ * at the rate of the link, beyond the work.
  */
 export function shownOfEp(
   { overlap, schedule, dispatcher }: Pick<RunSetting, 'overlap' | 'schedule' | 'dispatcher'>,
@@ -113,9 +115,27 @@ export function shownOfEp(
   work: number,
 ): number {
   if (seconds === 0) return 0;
-  const [alone, rate] = dispatcher === 'gathered' ? [c.exposedGathered, 1] : [c.exposedEp, c.epOuter];
+  const alone = dispatcher === 'gathered' ? c.exposedGathered : c.exposedEp;
   const shown = overlap.ep || isDual(schedule) ? (alone * c.exposedEpOverlapped) / c.exposedEp : alone;
-  return Math.max(shown, rate - work / seconds);
+  return Math.max(shown, pricedRate(dispatcher, c) - work / seconds);
+}
+
+/** Share of the link's rate at which the experts' exchange is priced: what a fit found, but for a ring's. */
+export const pricedRate = (dispatcher: DispatchKind, { epOuter }: StepConstants): number =>
+  dispatcher === 'gathered' ? 1 : epOuter;
+
+/**
+ * Seconds for which the network between domains of links is busy at its own rate with what a layer's passes exchange:
+ * so many of context parallelism, and so many of the experts' rows as they are priced.
+ */
+export function networkSeconds(
+  { links }: PriceContext,
+  { tp, cp, ep, etp }: Pick<Shared, 'tp' | 'cp' | 'ep' | 'etp'>,
+  ofContext: number,
+  ofExperts: number,
+): number {
+  const crosses = (ranks: number, stride: number): boolean => ranksInDomain(links, ranks, stride) < ranks;
+  return (crosses(cp, tp) ? ofContext : 0) + (crosses(ep, etp) ? ofExperts : 0);
 }
 
 /** Host time of one layer and micro-batch, forward and backward. */
@@ -302,6 +322,7 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
     host,
     forward: sum('forward') + (host * sum('forward')) / device,
     backward: sum('backward') + (host * sum('backward')) / device,
+    network: networkSeconds(context, share, 3 * work.cp, both(exchanged) * pricedRate(setting.dispatcher, c)),
     weightGradient: setting.frozen ? 0 : gemm.forward + grouped.forward,
     dense: work.dense,
     expert: work.expert,

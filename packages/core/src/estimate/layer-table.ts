@@ -7,6 +7,8 @@ import type { LayerKinds } from './layer-amounts.js';
 import {
   launchedAgain,
   movedBytes,
+  networkSeconds,
+  pricedRate,
   runAgain,
   shownOfEp,
   shownOfTp,
@@ -18,11 +20,11 @@ import {
 import { isDual, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { place, placeOfDispatcher, valueAt, valuesOfEnds, valuesOfKind, type SplitLines } from './split-lines.js';
 
-/** Places of a layer's seconds and of its parameters on the rank. */
-export const passAt = { forward: 0, backward: 1, weightGradient: 2, dense: 3, expert: 4 } as const;
+/** Places of a layer's seconds, of its parameters on the rank, and of seconds on the network. */
+export const passAt = { forward: 0, backward: 1, weightGradient: 2, dense: 3, expert: 4, network: 5 } as const;
 
 /** Numbers of a kind. */
-export const widthOfKind = 5;
+export const widthOfKind = 6;
 
 /** Passes that are kept at a time: micro-batches of a layout, times ways to exchange experts' rows. */
 const slots = 128;
@@ -102,15 +104,15 @@ export class LayerTable {
     const again = this.#againOf(setting.recompute);
     const { values } = this;
     const learnt = frozen ? 1 : 2;
-    const shownTp = shownOfTp(setting, c);
     const exchangeAt = placeOfDispatcher[setting.dispatcher];
+    const epRate = pricedRate(setting.dispatcher, c);
     for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
       const projections = valueAt(layers, from + place.projections, tokens);
       const feedForward = valueAt(layers, from + place.feedForward, tokens);
       const grouped = valueAt(layers, from + place.grouped, tokens);
       const elements = valueAt(layers, from + place.elements, tokens);
       const attention = valueAt(layers, from + place.attention, tokens);
-      const tp = valueAt(layers, from + place.tp, tokens) * shownTp;
+      const tp = valueAt(layers, from + place.tp, tokens) * shownOfTp(setting, c);
       const cp = (exchange[kind] ?? 0) * tokens;
       const ep = valueAt(layers, from + exchangeAt, tokens) * imbalance;
       const epBackward = again.exchange * ep + valueAt(layers, from + exchangeAt + 1, tokens) * imbalance;
@@ -151,6 +153,7 @@ export class LayerTable {
       values[at + passAt.weightGradient] = frozen ? 0 : projections + feedForward + grouped;
       values[at + passAt.dense] = dense;
       values[at + passAt.expert] = expert;
+      values[at + passAt.network] = networkSeconds(this.#context, setting.layout, 3 * cp, epRate * (ep + epBackward));
     }
     for (let end = 0; end < valuesOfEnds; end++) values[to + this.ends + end] = valueAt(ends, end, tokens);
   }

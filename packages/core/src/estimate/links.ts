@@ -66,3 +66,7 @@ export function ringWithin(links: Links, ranks: number, inside: number, bytes: n
   const { fixed, slope } = ringLine(links, ranks, inside);
   return fixed + slope * bytes;
 }
+
+/** Seconds a byte of such a ring where it leaves a domain; 0 of one that stays inside. */
+export const crossingSlope = (links: Links, ranks: number, inside: number): number =>
+  inside >= ranks ? 0 : ringLine(links, ranks, inside).slope;

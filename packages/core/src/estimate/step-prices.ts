@@ -56,6 +56,7 @@ interface StagePrice {
   readonly weightGradient: number;
   readonly dense: number;
   readonly expert: number;
+  readonly network: number;
 }
 
 /** A step before it is told apart: the slowest stage, and what the step takes besides its passes. */
@@ -174,7 +175,7 @@ export function priceStep(setting: RunSetting, constants: StepConstants): StepPa
 }
 
 function stagePrice(model: MoeModel, kinds: LayerKinds, kind: StageKind, { layers, ends }: Pieces): StagePrice {
-  let [forward, backward, weightGradient, dense, expert] = [0, 0, 0, 0, 0];
+  let [forward, backward, weightGradient, dense, expert, network] = [0, 0, 0, 0, 0, 0];
   const add = (price: LayerPrice | undefined, count: number): void => {
     if (price === undefined) return;
     forward += count * price.forward;
@@ -182,6 +183,7 @@ function stagePrice(model: MoeModel, kinds: LayerKinds, kind: StageKind, { layer
     weightGradient += count * price.weightGradient;
     dense += count * price.dense;
     expert += count * price.expert;
+    network += count * price.network;
   };
   kind.layers.forEach((count, index) => add(layers[index], count));
   if (kind.first) {
@@ -196,7 +198,7 @@ function stagePrice(model: MoeModel, kinds: LayerKinds, kind: StageKind, { layer
     dense += ends.outputParameters;
     for (const index of kinds.multiToken) add(layers[index], modules);
   }
-  return { forward, backward, weightGradient, dense, expert };
+  return { forward, backward, weightGradient, dense, expert, network };
 }
 
 /** What a stage waits for. */

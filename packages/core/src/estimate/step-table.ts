@@ -4,7 +4,7 @@
  * every depth of a pipeline. A test holds it against the plain form.
  */
 import type { Layout } from '../layout/layout.js';
-import { sharingRules } from '../memory/index.js';
+import { sharingRules, type WeightShards } from '../memory/index.js';
 import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { stageLine } from './exchange.js';
@@ -12,7 +12,7 @@ import { knownKinds, type LayerKinds } from './layer-amounts.js';
 import { contextExchange, type PriceContext } from './layer-prices.js';
 import { LayerTable, passAt, widthOfKind } from './layer-table.js';
 import { hostUpdateSeconds } from './host-states.js';
-import { ringLine } from './links.js';
+import { crossingSlope, ringLine } from './links.js';
 import { nextStage, sharersInDomain, type RankOrder } from './rank-order.js';
 import { isDual, microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { weightBytes } from './sharing.js';
@@ -41,7 +41,7 @@ interface LayoutRow {
   readonly context: Float64Array;
   /**
    * Fixed seconds and slopes over the bytes of rings over the ranks that hold the same parameters; the same from stage
-   * to stage, by the token of a rank.
+   * to stage, by the token of a rank; slopes of those rings where they cross the network.
    */
   readonly values: Float64Array;
   readonly denseShards: Shards;
@@ -52,10 +52,13 @@ interface LayoutRow {
 const denseRingAt = 0;
 const expertRingAt = 2;
 const hopAt = 4;
+const denseCrossingAt = 6;
+const expertCrossingAt = 7;
 
 /** Places in a row of shards. */
 const gatherAt = 0;
 const replicasAt = 2;
+const crossingAt = 4;
 
 /** Seconds of a line of a row over so many bytes, behind others. */
 const behind = (before: number, row: Float64Array, place: number, bytes: number): number =>
@@ -117,8 +120,6 @@ export class StepTable {
     const microBatches = microBatchesOf(setting);
     const rule = sharingRules[sharing];
     const { values } = row;
-    const denseShards = weightShards && this.#shardsOf(row.denseShards, layout, 'dense', weightShards.dense);
-    const expertShards = weightShards && this.#shardsOf(row.expertShards, layout, 'expert', weightShards.expert);
     const ringFixed = (values[denseRingAt] ?? 0) + (values[expertRingAt] ?? 0);
     const denseSlope = values[denseRingAt + 1] ?? 0;
     const expertSlope = values[expertRingAt + 1] ?? 0;
@@ -128,7 +129,9 @@ export class StepTable {
     const hiddenDp = hidden * (1 - c.exposedDp);
     const hiddenFsdp = hidden * (1 - c.exposedFsdp);
     const update = hostStates ? this.#hostUpdate : c.optimizerBytes / rates.memory;
-    const learning = frozen ? 0 : 1;
+    const reducedBytes = frozen ? 0 : c.gradientBytes;
+    // Of every micro-batch.
+    const everyBytes = rule.weights ? 2 * weightBytes + reducedBytes : rule.gradients ? reducedBytes : 0;
     const sums = this.#sums;
     let slowest = 0;
     let period = -1;
@@ -149,37 +152,66 @@ export class StepTable {
       const perByte = dense * denseSlope + expert * expertSlope;
       const gradients = ringFixed + perByte * c.gradientBytes;
       const weights = ringFixed + perByte * weightBytes;
+      const unhidden = (sums[at + passAt.network] ?? 0) - whole;
       const after = rule.optimizer ? weights : gradients;
       const reductions = rule.gradients && !rule.weights ? microBatches : 1;
       let shown = frozen
         ? 0
         : reductions * shownBeside(gradients, hiddenDp, backward) + shownBeside(after, hiddenDp, forward);
+      if (everyBytes > 0) {
+        const crossing = dense * (values[denseCrossingAt] ?? 0) + expert * (values[expertCrossingAt] ?? 0);
+        shown = Math.max(shown, microBatches * (crossing * everyBytes + unhidden));
+      }
       if (rule.weights) {
         const again = weights + (frozen ? 0 : gradients);
         const gathered = shownBeside(weights, hiddenFsdp, forward) + shownBeside(again, hiddenFsdp, backward);
         shown = Math.max(shown, microBatches * gathered);
       }
-      if (denseShards !== undefined && expertShards !== undefined) {
-        const ofDense = weightShards !== undefined && weightShards.dense > 1 ? dense : 0;
-        const ofExpert = weightShards !== undefined && weightShards.expert > 1 ? expert : 0;
-        const gatherDense = behind(0, denseShards, gatherAt, ofDense * weightBytes);
-        const gather = behind(gatherDense, expertShards, gatherAt, ofExpert * weightBytes);
-        const reduceDense = behind(0, denseShards, gatherAt, ofDense * c.gradientBytes);
-        const reduce = behind(reduceDense, expertShards, gatherAt, ofExpert * c.gradientBytes) * learning;
-        const lastDense = behind(0, denseShards, replicasAt, dense * c.gradientBytes);
-        const last = behind(lastDense, expertShards, replicasAt, expert * c.gradientBytes) * learning;
-        const nextDense = behind(0, denseShards, replicasAt, dense * weightBytes);
-        const next = behind(nextDense, expertShards, replicasAt, expert * weightBytes) * learning;
-        const every = shownBeside(gather, hiddenFsdp, forward) + shownBeside(gather + reduce, hiddenFsdp, backward);
-        const once = shownBeside(last, hiddenDp, backward) + shownBeside(next, hiddenDp, forward);
-        shown = Math.max(shown, once + microBatches * every);
-      }
+      if (weightShards !== undefined) shown = Math.max(shown, this.#shardsSeconds(row, setting, weightShards, at));
       exposedDp = Math.max(exposedDp, shown);
       const own = frozen ? 0 : dense * denseShare + expert * expertShare;
       optimizer = Math.max(optimizer, own * update);
     }
     const waiting = layout.pp > 1 ? this.#waiting(setting, values, slowest, all - period) : 0;
     return (microBatches * period + waiting + exposedDp + optimizer + c.stepSeconds) * (1 + this.#straggling(layout));
+  }
+
+  /** What a stage, from a place of `#sums` on, shows of the gathering and reducing of shards of its weights. */
+  #shardsSeconds(
+    row: LayoutRow,
+    setting: RunSetting,
+    { dense: denseOver, expert: expertOver }: WeightShards,
+    at: number,
+  ): number {
+    const { layout, overlap } = setting;
+    const { constants: c } = this.#context;
+    const denseShards = this.#shardsOf(row.denseShards, layout, 'dense', denseOver);
+    const expertShards = this.#shardsOf(row.expertShards, layout, 'expert', expertOver);
+    const sums = this.#sums;
+    const forward = sums[at + passAt.forward] ?? 0;
+    const backward = sums[at + passAt.backward] ?? 0;
+    const dense = sums[at + passAt.dense] ?? 0;
+    const expert = sums[at + passAt.expert] ?? 0;
+    const ofDense = denseOver > 1 ? dense : 0;
+    const ofExpert = expertOver > 1 ? expert : 0;
+    const learning = this.#setting.frozen ? 0 : 1;
+    const hidden = overlap.dp ? 1 : 0;
+    const hiddenDp = hidden * (1 - c.exposedDp);
+    const hiddenFsdp = hidden * (1 - c.exposedFsdp);
+    const gatherDense = behind(0, denseShards, gatherAt, ofDense * weightBytes);
+    const gather = behind(gatherDense, expertShards, gatherAt, ofExpert * weightBytes);
+    const reduceDense = behind(0, denseShards, gatherAt, ofDense * c.gradientBytes);
+    const reduce = behind(reduceDense, expertShards, gatherAt, ofExpert * c.gradientBytes) * learning;
+    const lastDense = behind(0, denseShards, replicasAt, dense * c.gradientBytes);
+    const last = behind(lastDense, expertShards, replicasAt, expert * c.gradientBytes) * learning;
+    const nextDense = behind(0, denseShards, replicasAt, dense * weightBytes);
+    const next = behind(nextDense, expertShards, replicasAt, expert * weightBytes) * learning;
+    const once = shownBeside(last, hiddenDp, backward) + shownBeside(next, hiddenDp, forward);
+    const every = shownBeside(gather, hiddenFsdp, forward) + shownBeside(gather + reduce, hiddenFsdp, backward);
+    const crossing = ofDense * (denseShards[crossingAt] ?? 0) + ofExpert * (expertShards[crossingAt] ?? 0);
+    const unhidden = (sums[at + passAt.network] ?? 0) - forward - backward;
+    const gatheredBytes = 2 * weightBytes + c.gradientBytes * learning;
+    return once + microBatchesOf(setting) * Math.max(every, crossing * gatheredBytes + unhidden);
   }
 
   /** Seconds in which the slowest stage, from a place of `#sums` on, waits for the others. `values`: of the layout. */
@@ -270,8 +302,8 @@ export class StepTable {
   #shardsOf(known: Shards, layout: Layout, sort: WeightSort, shards: number): Float64Array {
     const found = known[shards];
     if (found !== undefined) return found;
-    const { gather, replicas } = shardRings(this.#context.links, layout, sort, shards);
-    return (known[shards] = Float64Array.of(gather.fixed, gather.slope, replicas.fixed, replicas.slope));
+    const { gather, replicas, crossing } = shardRings(this.#context.links, layout, sort, shards);
+    return (known[shards] = Float64Array.of(gather.fixed, gather.slope, replicas.fixed, replicas.slope, crossing));
   }
 
   /** Of so many ranks with the same weights, so far from one another. */
@@ -288,13 +320,16 @@ export class StepTable {
     const { links, model } = this.#context;
     const { tp, cp, dp, ep, etp, edp } = layout;
     const inside = sharersInDomain(links, layout, order);
-    const dense = ringLine(links, dp * cp, inside.dense);
-    const expert = ringLine(links, edp, inside.expert);
-    const hop = stageLine(links, nextStage(links, layout, order), model.hiddenSize);
+    const lines = [
+      ringLine(links, dp * cp, inside.dense),
+      ringLine(links, edp, inside.expert),
+      stageLine(links, nextStage(links, layout, order), model.hiddenSize),
+    ];
+    const crossing = [crossingSlope(links, dp * cp, inside.dense), crossingSlope(links, edp, inside.expert)];
     const row: LayoutRow = {
       lines: this.#splitOf(layout).lines,
       context: this.#contextOf(layout),
-      values: Float64Array.of(dense.fixed, dense.slope, expert.fixed, expert.slope, hop.fixed, hop.slope),
+      values: Float64Array.from([...lines.flatMap(({ fixed, slope }) => [fixed, slope]), ...crossing]),
       denseShards: this.#knownShards(dp * cp, tp),
       expertShards: this.#knownShards(edp, etp * ep),
     };

@@ -7,12 +7,14 @@
  */
 import type { Layout } from '../layout/layout.js';
 import type { WeightShards } from '../memory/index.js';
-import { ranksInDomain, ringLine, type Line, type Links } from './links.js';
+import { crossingSlope, ranksInDomain, ringLine, type Line, type Links } from './links.js';
 
 /** Rings over the shards of weights, and over their replicas, by the byte that a rank computes with. */
 export interface ShardRings {
   readonly gather: Line;
   readonly replicas: Line;
+  /** Seconds a byte of gathering where it crosses the network; 0 of one that stays in a domain. */
+  readonly crossing: number;
 }
 
 /** Of dense weights, and of the experts'. */
@@ -28,7 +30,11 @@ export function shardRings(
   const [ranks, stride] = sort === 'dense' ? [dp * cp, tp] : [edp, etp * ep];
   const ring = (over: number, apart: number): Line => ringLine(links, over, ranksInDomain(links, over, apart));
   const { fixed, slope } = ring(ranks / shards, stride * shards);
-  return { gather: ring(shards, stride), replicas: { fixed, slope: slope / shards } };
+  return {
+    gather: ring(shards, stride),
+    replicas: { fixed, slope: slope / shards },
+    crossing: crossingSlope(links, shards, ranksInDomain(links, shards, stride)),
+  };
 }
 
 /** Seconds of the rings of both sorts over so many bytes. */
