@@ -150,7 +150,7 @@ export class LayerTable {
       const slower = together(device, launching) / device;
       values[at + passAt.forward] = forward * slower;
       values[at + passAt.backward] = backward * slower;
-      values[at + passAt.weightGradient] = frozen ? 0 : projections + feedForward + grouped;
+      values[at + passAt.weightGradient] = frozen ? 0 : products + grouped;
       values[at + passAt.dense] = dense;
       values[at + passAt.expert] = expert;
       values[at + passAt.network] = networkSeconds(this.#context, setting.layout, 3 * cp, epRate * (ep + epBackward));

@@ -64,14 +64,6 @@ function expertTraffic(setting: RunSetting, bytes: number): DimensionTraffic {
   return { dimension: 'EP', ranks: ep, tier, bytes: bytes * (within + crossing), tierBytes };
 }
 
-/** Rows of an expert that several ranks split, which each of them gathers from the others. */
-function splitTraffic(setting: RunSetting, bytes: number): DimensionTraffic {
-  const { model, layout, dispatcher } = setting;
-  const { ep, etp } = layout;
-  const rows = dispatcher === 'gathered' ? ep : model.topK;
-  return ringTraffic(setting, { dimension: 'ETP', ranks: etp, stride: 1, bytes: bytes * rows * (etp - 1) });
-}
-
 function ringTraffic(
   setting: RunSetting,
   { dimension, ranks, stride, bytes }: Pick<DimensionTraffic, 'dimension' | 'ranks' | 'bytes'> & { stride: number },
@@ -143,7 +135,8 @@ export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
     ...of('TP', tp, 1, microBatches * passes * blocks * 2 * slice * (tp - 1)),
     ...of('CP', cp, tp, microBatches * (passes + 1) * layers * (cp - 1) * ((tokens * keyValues) / tp) * halfBytes),
     ...(ep > 1 && moe > 0 ? [expertTraffic(setting, rows)] : []),
-    ...(etp > 1 && moe > 0 ? [splitTraffic(setting, rows)] : []),
+    // Ranks that split an expert gather one another's rows.
+    ...of('ETP', etp, 1, rows * (setting.dispatcher === 'gathered' ? ep : model.topK) * (etp - 1)),
     ...sharingTraffic(setting, layers, microBatches),
     ...of('PP', pp, inside ? tp * cp : tp * cp * dp, microBatches * 2 * virtualStages * slice),
   ];
