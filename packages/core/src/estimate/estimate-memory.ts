@@ -92,22 +92,32 @@ export class RunMemory {
 
   /** Bytes of the fullest device. Throws `InputError` where micro-batches do not divide. */
   totalBytes(setting: RunSetting): number {
-    const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule, hostStates, weightShards } = setting;
+    return this.#table.totalBytes(this.#choiceOf(setting), overheadsOf(setting.cluster.device));
+  }
+
+  /**
+   * No more than `totalBytes`, and little work where runs that differ in what ranks share follow one another. Throws
+   * `InputError` where micro-batches do not divide.
+   */
+  leastBytes(setting: RunSetting): number {
+    return this.#table.leastBytes(this.#choiceOf(setting), overheadsOf(setting.cluster.device));
+  }
+
+  #choiceOf(setting: RunSetting): MemoryChoice {
     const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
-    const choice = {
-      layout,
-      sequences: microBatch,
+    return {
+      layout: setting.layout,
+      sequences: setting.microBatch,
       microBatches: microBatchesOf(setting),
-      virtualStages,
-      layersOfStages,
-      folded: schedule === 'dualpipe-v',
+      virtualStages: setting.virtualStages,
+      layersOfStages: setting.layersOfStages,
+      folded: setting.schedule === 'dualpipe-v',
       recompute,
       activationAgain,
-      sharing,
-      hostStates,
-      weightShards,
+      sharing: setting.sharing,
+      hostStates: setting.hostStates,
+      weightShards: setting.weightShards,
     };
-    return this.#table.totalBytes(choice, overheadsOf(setting.cluster.device));
   }
 
   #recomputeOf(recompute: RecomputeSetting): Pick<MemoryChoice, 'recompute' | 'activationAgain'> {

@@ -10,7 +10,7 @@ import type { Program, Region, Template } from '../schedule/schedule.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { maxOf } from '../units/index.js';
 import { stagePasses } from './in-flight.js';
-import { costsRow, gatheredAt, type Cost, type NamedCosts } from './pass-costs.js';
+import { costsRow, gatheredAt, gatheredWidth, type Cost, type NamedCosts } from './pass-costs.js';
 import { inOneRow, PassPeaks, writeBackwards } from './pass-peaks.js';
 import { memoryStep, stageProgram, timelineOptions, type MemorySetting } from './setting.js';
 import { bytesWhileRunning, templateLifetimes } from './template-lifetimes.js';
@@ -105,10 +105,12 @@ const hasOwnOrder = ({ microBatches, passes, inFlight = 1 }: StepShape): boolean
 export function closedPeak(setting: MemorySetting, stage: number, program = stageProgram(setting, stage)): number {
   const step = memoryStep(setting);
   if (hasOwnOrder(step)) return memoryTimeline(compile(program), timelineOptions(setting)).peak.bytes;
-  const peaks = new PassPeaks();
-  peaks.costs.set(costsRow(new Costs(program.templates, timelineOptions(setting))));
-  writeBackwards(peaks.costs, step.recompute === 'full');
-  writeGathered(peaks.gathered, program);
-  peaks.begin(inOneRow([stagePasses(step, stage)]));
-  return peaks.next();
+  const passes = new PassPeaks();
+  const gathered = new Float64Array(gatheredWidth);
+  const peaks = new Float64Array(1);
+  passes.costs.set(costsRow(new Costs(program.templates, timelineOptions(setting))));
+  writeBackwards(passes.costs, step.recompute === 'full');
+  writeGathered(gathered, program);
+  passes.write(peaks, inOneRow([stagePasses(step, stage)]), gathered);
+  return peaks[0] ?? 0;
 }

@@ -12,9 +12,10 @@ import { blockTemplates, passBlocks, wholeTemplates, type PassBlock } from '../s
 import type { StepShape } from '../schedule/step-shape.js';
 import { asConvention, recomputeUnder } from './convention.js';
 import { ChunkKinds, foldedPasses, stagePasses } from './in-flight.js';
-import { elementsAt, holdingRow, partRow } from './element-rows.js';
+import { holdingRow, partRow } from './element-rows.js';
+import { FullestStage, type Stages } from './fullest-stage.js';
 import { gatheredAt, gatheredWidth } from './pass-costs.js';
-import { inOneRow, PassPeaks, read, type StagesPasses } from './pass-peaks.js';
+import { inOneRow } from './pass-peaks.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
 import {
   foldedHolding,
@@ -124,13 +125,6 @@ interface Holding {
   readonly holding: StageHolding;
 }
 
-/** Stages among which the fullest is. */
-interface Stages {
-  readonly passes: StagesPasses;
-  /** `holdingRow` of each. */
-  readonly holdings: Int32Array;
-}
-
 function unitsRow({ ends, moe, mlp }: PartElements): Float64Array {
   const row = new Float64Array(gatheredWidth);
   for (const [unit, { dense, expert }] of Object.entries({ ...ends, moe, mlp })) {
@@ -168,7 +162,9 @@ export class MemoryTable {
   readonly #groups: number[] = [];
   readonly #rates: Readonly<Record<'device' | 'host', Readonly<Record<SharingName, StateRates>>>>;
   readonly #kinds = new ChunkKinds();
-  readonly #peaks = new PassPeaks();
+  readonly #fullest = new FullestStage();
+  /** As `gatheredAt` says. */
+  readonly #gathered = new Float64Array(gatheredWidth);
   readonly #layouts = new Map<Layout, LayoutRow>();
   #lastLayout: Layout | undefined;
   #lastRow: LayoutRow | undefined;
@@ -203,59 +199,53 @@ export class MemoryTable {
 
   /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
-    const { layout, sequences, sharing, hostStates = false, weightShards = noShards } = choice;
-    const ofLayout = this.#rowOf(layout);
-    const { costs, weights: ofSplit } = this.#entryOf(choice, ofLayout.split);
-    const { row: ofRank, units } = (ofLayout.weights ??=
-      ofSplit.known.get(layout.ep) ?? this.#weightsOf(ofSplit, layout.ep));
-    const peaks = this.#peaks;
-    costs.write(peaks.costs, (sequences * this.#setting.step.sequence) / layout.cp);
-    this.#writeGathered(layout, sharing, weightShards, units);
-    const { passes, holdings } = this.#stagesOf(choice);
-    peaks.begin(passes);
-    const { own, shared } = this.#rates[hostStates ? 'host' : 'device'][sharing];
-    const sharers = layout.dp * layout.cp;
-    let most = 0;
-    for (let at = 0; at < holdings.length;) {
-      const moe = read(holdings, at);
-      const mlp = read(holdings, at + 1);
-      const end = read(holdings, at + 2);
-      let dense = read(ofRank, end) + moe * read(ofRank, elementsAt.moe) + mlp * read(ofRank, elementsAt.mlp);
-      let expert =
-        read(ofRank, end + 1) + moe * read(ofRank, elementsAt.moe + 1) + mlp * read(ofRank, elementsAt.mlp + 1);
-      const standInBytes = read(ofRank, read(holdings, at + 3));
-      const next = at + 5 + read(holdings, at + 4);
-      for (at += 5; at < next; at++) {
-        const place = read(holdings, at);
-        dense += read(ofRank, place);
-        expert += read(ofRank, place + 1);
-      }
-      const kept = Math.ceil(dense / weightShards.dense) + Math.ceil(expert / weightShards.expert);
-      const split = Math.ceil(dense / sharers) + Math.ceil(expert / layout.edp);
-      most = Math.max(most, kept * own + split * shared + standInBytes + peaks.next());
-    }
-    const communicationBytes = ofLayout.communicators * overheads.communicatorBytes;
-    return beside({ bytes: most, standInBytes: 0, communicationBytes }, overheads).totalBytes;
+    const row = this.#prepare(choice);
+    return this.#bytesOf(choice, row, overheads, this.#writeGathered(choice, row) ? this.#gathered : undefined);
   }
 
-  /** What weights and gradients are whole only while their layer is at work. */
-  #writeGathered(layout: Layout, sharing: SharingName, weightShards: WeightShards, units: Float64Array): void {
-    const row = this.#peaks.gathered;
+  /**
+   * No more than `totalBytes`: without weights and gradients that are whole while their layer is at work. Little work
+   * where choices that differ in what ranks share follow one another. Throws `InputError`.
+   */
+  leastBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
+    return this.#bytesOf(choice, this.#prepare(choice), overheads);
+  }
+
+  #prepare(choice: MemoryChoice): LayoutRow {
+    const { layout, sequences } = choice;
+    const row = this.#rowOf(layout);
+    const { costs, weights } = this.#entryOf(choice, row.split);
+    row.weights ??= weights.known.get(layout.ep) ?? this.#weightsOf(weights, layout.ep);
+    const tokens = (sequences * this.#setting.step.sequence) / layout.cp;
+    this.#fullest.prepare(costs, tokens, row.weights.row, this.#stagesOf(choice));
+    return row;
+  }
+
+  #bytesOf(choice: MemoryChoice, row: LayoutRow, overheads: Overheads, gathered?: Float64Array): number {
+    const { layout, sharing, hostStates = false, weightShards = noShards } = choice;
+    const rates = this.#rates[hostStates ? 'host' : 'device'][sharing];
+    const bytes = this.#fullest.bytes(layout, rates, weightShards, gathered);
+    const communicationBytes = row.communicators * overheads.communicatorBytes;
+    return beside({ bytes, standInBytes: 0, communicationBytes }, overheads).totalBytes;
+  }
+
+  /** Writes what weights and gradients are whole only while their layer is at work; false where all always are. */
+  #writeGathered({ layout, sharing, weightShards = noShards }: MemoryChoice, { weights }: LayoutRow): boolean {
     const rule = sharingRules[sharing];
     const sharded = weightShards.dense > 1 || weightShards.expert > 1;
-    if (!sharded && !rule.gradients) {
-      row.fill(0);
-      return;
-    }
+    if (weights === undefined || (!sharded && !rule.gradients)) return false;
+    const row = this.#gathered;
+    const { units } = weights;
     const denseSplit = (sharded ? weightShards.dense : layout.dp * layout.cp) > 1;
     const expertSplit = (sharded ? weightShards.expert : layout.edp) > 1;
     const { weight, gradient } = precisions[this.#setting.precision];
     const weightBytes = sharded || rule.weights ? weight : 0;
     for (let place = 0; place < gatheredWidth; place += 2) {
-      const elements = (denseSplit ? read(units, place) : 0) + (expertSplit ? read(units, place + 1) : 0);
+      const elements = (denseSplit ? (units[place] ?? 0) : 0) + (expertSplit ? (units[place + 1] ?? 0) : 0);
       row[place] = elements * weightBytes;
       row[place + 1] = elements * gradient;
     }
+    return true;
   }
 
   #weightsOf({ compiled, ep: compiledEp, known }: Weights, ep: number): RankWeights {

@@ -258,7 +258,10 @@ export class Search {
     // Those that share most come last, and have room most often.
     return (weights.room[branch.sort] ??=
       keepings.findLast(
-        (keeping) => keeping.recompute === last && this.#bytes({ point, branch, keeping }, weights) <= this.#capacity,
+        (keeping) =>
+          keeping.recompute === last &&
+          this.#mayFit(point, branch, keeping) &&
+          this.#bytes({ point, branch, keeping }, weights) <= this.#capacity,
       ) !== undefined);
   }
 
@@ -274,6 +277,10 @@ export class Search {
       const [least] = alike;
       const last = alike.at(-1);
       if (least === undefined || last === undefined) continue;
+      if (!this.#mayFit(point, branch, last)) {
+        this.#counts.prunedByMemory += index === 0 ? alike.length - 1 : alike.length;
+        continue;
+      }
       const seconds = index === 0 ? 0 : this.#seconds(point, way, least);
       if (seconds >= this.#beaten) {
         this.#counts.prunedByTime += alike.length - 1;
@@ -294,6 +301,11 @@ export class Search {
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
     this.#counts.priced += 1;
     return this.#model.seconds(this.#passing(point, way, keeping));
+  }
+
+  /** Whether there is room for a keeping without what of its weights is gathered. */
+  #mayFit(point: SpacePoint, { way }: Branch, keeping: Keeping): boolean {
+    return this.#model.leastMemoryBytes(this.#passing(point, way, keeping)) <= this.#capacity;
   }
 
   /** Memory of a keeping, asked for once a point and sort of schedule. */

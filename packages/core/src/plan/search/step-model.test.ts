@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
 import { estimateMemory, isDual, priceStep, stepConstants, type RunSetting } from '../../estimate/index.js';
 import { resolveLayout } from '../../layout/index.js';
+import { sharingRules } from '../../memory/index.js';
 import { getModel } from '../../model/index.js';
 import { maxOf, minOf, Random } from '../../units/index.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -47,6 +48,24 @@ describe('prices of many settings are those of each', () => {
     const worst = settings.map((setting) => off(model.memoryBytes(setting), estimateMemory(setting)));
     // Rows of a skewed routing are rounded up to whole ones.
     expect(maxOf(worst)).toBeLessThan(asked.imbalance === 1 ? 1e-12 : 1e-4);
+  });
+
+  it.each(problems.map((asked) => [asked.model.name, asked] as const))('memory is bounded: %s', (_, asked) => {
+    // As a search asks: of every other one what ranks share changes, the rest stays.
+    const settings = randomSettings(asked, 200, new Random(13)).flatMap((drawn, place, all) => {
+      const { sharing, hostStates, weightShards } = all[place - 1] ?? drawn;
+      return [drawn, ...(weightShards === undefined ? [{ ...drawn, sharing, hostStates, weightShards }] : [])];
+    });
+    const [bounds, plain] = [new EstimateModel(), new EstimateModel()];
+    const least = settings.map((setting) => bounds.leastMemoryBytes(setting));
+    // In another order, so that what is kept from the one before is something else.
+    const bytes = [...settings].reverse().map((setting) => plain.memoryBytes(setting));
+    bytes.reverse();
+    const whole = ({ sharing, weightShards, schedule }: RunSetting): boolean =>
+      !sharingRules[sharing].gradients && weightShards === undefined && schedule !== 'dualpipe';
+    expect(settings.filter((_, place) => (least[place] ?? Infinity) > (bytes[place] ?? 0))).toEqual([]);
+    expect(settings.filter((one, place) => whole(one) && least[place] !== bytes[place])).toEqual([]);
+    expect(settings.filter(whole).length).toBeGreaterThan(20);
   });
 
   it('stages that somebody set are kept to', () => {

@@ -15,6 +15,8 @@ export interface StepModel {
   floorSeconds(setting: RunSetting): number;
   /** Of the fullest device. */
   memoryBytes(setting: RunSetting): number;
+  /** No more than `memoryBytes`: little work where settings that differ in what ranks share follow one another. */
+  leastMemoryBytes(setting: RunSetting): number;
 }
 
 /** The closed form of `estimate/` for one problem: settings that differ in what a search varies. */
@@ -39,6 +41,11 @@ export class EstimateModel implements StepModel {
   memoryBytes(setting: RunSetting): number {
     this.#memory ??= new RunMemory(setting);
     return this.#memory.totalBytes(setting) + secondCopyBytes(setting);
+  }
+
+  leastMemoryBytes(setting: RunSetting): number {
+    this.#memory ??= new RunMemory(setting);
+    return this.#memory.leastBytes(setting);
   }
 
   #timesOf(setting: RunSetting): StepTable {
