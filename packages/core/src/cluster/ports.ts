@@ -63,10 +63,10 @@ function portMap(cluster: Cluster): PortMap {
     }
     first.push(ports.length);
     const units = devices / (t === 0 ? 1 : (devicesPerUnit[t - 1] ?? 1));
+    const bytesPerSecond = reachedBytesPerSecond(tier);
     for (let unit = 0; unit < units; unit++) {
       for (let port = 0; port < tier.ports; port++) {
         for (const direction of ['egress', 'ingress'] as const) {
-          const bytesPerSecond = reachedBytesPerSecond(tier);
           ports.push({ id: ports.length, tier: t, unit, port, direction, bytesPerSecond });
         }
       }
@@ -127,6 +127,24 @@ export function tierBetween(cluster: Cluster, a: number, b: number): number {
 export function portNumber(cluster: Cluster, tier: number, device: number): number {
   const n = devicesPerUnit(cluster, tier - 1);
   return Math.floor(((device % n) * (cluster.tiers[tier]?.ports ?? 1)) / n);
+}
+
+/**
+ * Ids of the ports by which devices leave for the tiers, tier by tier; those by which they are entered come right
+ * behind them. Of tier 0 a device's own, where it has but one.
+ */
+export function exitsOf(cluster: Cluster): ((device: number) => number)[] {
+  const { first, devicesPerUnit: devices } = portMap(cluster);
+  return cluster.tiers.flatMap(({ ports }, tier) => {
+    if (tier === 0 && ports > 1) return [];
+    const base = first[tier] ?? 0;
+    const behind = tier === 0 ? 1 : (devices[tier - 1] ?? 1);
+    // unit * ports + the number of the device's port among those of its unit
+    return (device: number): number => {
+      const unit = Math.floor(device / behind);
+      return base + 2 * (unit * ports + Math.floor(((device - unit * behind) * ports) / behind));
+    };
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 export {
   assumedError,
   type Basis,
+  type Estimate,
   errorOf,
   knownEstimate,
   type UnknownEstimate,

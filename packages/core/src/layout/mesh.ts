@@ -39,15 +39,17 @@ export const groupSize = (layout: Layout, group: AxisGroup): number =>
 /** Index of a rank along each axis of both mappings. */
 export function coordinates(layout: Layout, rank: number): Readonly<Record<Axis, number>> {
   checkRank(layout, rank);
-  const at: Record<Axis, number> = { tp: 0, cp: 0, dp: 0, pp: 0, etp: 0, ep: 0, edp: 0 };
-  for (const mapping of [attention, experts]) {
-    let rest = rank;
-    for (const axis of mapping) {
-      at[axis] = rest % layout[axis];
-      rest = Math.floor(rest / layout[axis]);
-    }
-  }
-  return at;
+  const { tp, cp, dp, etp, ep, edp } = layout;
+  const [replica, expertGroup] = [Math.floor(rank / (tp * cp)), Math.floor(rank / (etp * ep))];
+  return {
+    tp: rank % tp,
+    cp: Math.floor(rank / tp) % cp,
+    dp: replica % dp,
+    pp: Math.floor(replica / dp),
+    etp: rank % etp,
+    ep: Math.floor(rank / etp) % ep,
+    edp: expertGroup % edp,
+  };
 }
 
 /**

@@ -20,7 +20,7 @@ import { RoutingBinding } from '../schedule/routing-binding.js';
 import { sliceLength } from '../schedule/rows.js';
 import type { Binding, Likeness, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation, type SimulationSummary } from '../simulate/index.js';
-import { memoized, Recent } from '../units/index.js';
+import { memoized, once, Recent } from '../units/index.js';
 import { tierBytes, type TierBytes } from './tier-bytes.js';
 
 export interface Workload {
@@ -254,17 +254,27 @@ export function simulatePass(
   });
 }
 
-/** Summarizes a simulated pass for a plan. */
+/** Summarizes a simulated pass for a plan; what few candidates are asked for is worked out when it is. */
 export function passPrice({ summary }: Simulation, cluster: Cluster, chunks: number): PassPrice {
+  const bytes = once(() => tierBytes(summary, cluster));
+  const held = once(() => summary.held.map(({ name, seconds }) => ({ name, seconds })));
   return {
     chunks,
     seconds: summary.makespanSeconds,
-    bytes: tierBytes(summary, cluster),
-    hiddenShare: Math.max(0, summary.times.hiddenShare),
+    get bytes() {
+      return bytes();
+    },
+    get hiddenShare() {
+      return Math.max(0, summary.times.hiddenShare);
+    },
     boundSeconds: summary.portKinds.reduce((most, { busySeconds }) => Math.max(most, busySeconds), 0),
-    held: summary.held.map(({ name, seconds }) => ({ name, seconds })),
+    get held() {
+      return held();
+    },
     basis: summary.basis,
-    expectedError: simulationError(summary),
+    get expectedError() {
+      return simulationError(summary);
+    },
     collectives: summary.collectives,
   };
 }

@@ -8,7 +8,7 @@ import { reductions } from './parameter-layout.js';
 import type { Program, ProgramNode } from './schedule.js';
 import { trainingStep } from './step.js';
 import type { StepShape } from './step-shape.js';
-import { chunksOverlap } from './template-builder.js';
+import { chunksOverlap } from './region-users.js';
 import { maxOf, minOf } from '../units/index.js';
 
 const model = completeModel({

@@ -14,7 +14,7 @@ import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
 import { instanceKey, RegionLifetimes, type RegionInstance, type Whole } from './region-lifetimes.js';
 import type { Lane, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
-import { chunksOverlap } from './template-builder.js';
+import { chunksOverlap } from './region-users.js';
 import { planTemplate, type TemplatePlan } from './template-plan.js';
 
 export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];

@@ -63,10 +63,17 @@ export type BoundOf<Name extends KernelName> = (typeof kernels)[Name] extends {
 export const kernelSpec = (name: string): KernelSpec | undefined =>
   Object.hasOwn(kernels, name) ? kernels[name as KernelName] : undefined;
 
+/** Roles of each kernel that change its speed where they are given. */
+const rolesPricedApart = new Map<string, ReadonlySet<string>>(
+  Object.entries<KernelSpec>(kernels).map(([name, { roles }]) => [
+    name,
+    new Set(Object.keys(roles).filter((role) => roles[role]?.pricedApart === true)),
+  ]),
+);
+
 /** By what a kernel is priced: its name, and those optional operands that change its speed. */
 export function priceKey(name: string, uses: readonly { readonly role: string }[]): string {
-  const spec = kernelSpec(name);
-  if (spec === undefined) return name;
-  const apart = uses.filter(({ role }) => spec.roles[role]?.pricedApart === true).map(({ role }) => role);
-  return [name, ...apart].join('+');
+  const apart = rolesPricedApart.get(name);
+  if (apart === undefined || apart.size === 0) return name;
+  return [name, ...uses.map(({ role }) => role).filter((role) => apart.has(role))].join('+');
 }

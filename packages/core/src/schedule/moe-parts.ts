@@ -196,6 +196,7 @@ export function emitOutgoing({
   const { builder, shape, activation } = p;
   const way = payload === undefined ? {} : { payload };
   emitStages(
+    builder,
     of,
     outgoingHalves
       .get(p.strategy.dispatch)
@@ -226,8 +227,10 @@ export function emitReturning({
   const { builder, shape, activation } = p;
   const half = returningHalves.get(p.strategy.combine);
   const beside = overlaps(shape.overlap, 'experts');
-  if (!beside) for (let chunk = 0; chunk < of; chunk++) compute(chunk);
+  const computeChunk = builder.eachChunk(compute);
+  if (!beside) for (let chunk = 0; chunk < of; chunk++) computeChunk(chunk);
   emitStages(
+    builder,
     of,
     half.stages.map((stage, index) => (chunk: number) => {
       if (index === 0 && beside) compute(chunk);

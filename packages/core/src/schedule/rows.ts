@@ -4,7 +4,7 @@
  * the rule and knows no names.
  */
 import type { Layout } from '../layout/layout.js';
-import { coordinates, groupIndex } from '../layout/mesh.js';
+import { coordinates } from '../layout/mesh.js';
 import type { ExpertRange, GroupRouting, Part } from '../routing/group-routing.js';
 import { chunkRows } from '../routing/group-routing.js';
 
@@ -30,7 +30,8 @@ export function rankPlace(layout: Layout, rank: number): RankPlace {
   let place = ranks.get(rank);
   if (place === undefined) {
     const { tp, etp, ep } = coordinates(layout, rank);
-    place = { rank, layout, tp, etp, ep, source: groupIndex(layout, 'expert', rank) };
+    // in its expert group etp is fastest (`groupIndex` of the mesh)
+    place = { rank, layout, tp, etp, ep, source: ep * layout.etp + etp };
     ranks.set(rank, place);
   }
   return place;

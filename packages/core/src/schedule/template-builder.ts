@@ -4,6 +4,7 @@
  * chunk. Same-lane order is not repeated.
  */
 import { kernelMisuse } from './kernel-misuse.js';
+import { chunksOverlap, RegionUsers } from './region-users.js';
 import type { ArgumentsOf, KernelName, OperandsOf } from './kernels.js';
 import type { Mode } from './kernels/kernel-spec.js';
 import type { Activation, Body, Lane, Operation, Region, Template, Use, Work } from './schedule.js';
@@ -21,13 +22,6 @@ export const own = (of: Operand): Operand => ({ ...of, slice: true });
 
 /** What is used of a region, apart from the role. */
 export type Used = Pick<Use, 'region' | 'chunk' | 'of' | 'mode'>;
-
-/**
- * Whether two chunks share rows. Chunk c of n of a block of m rows is floor(m*c/n)..floor(m*(c+1)/n); floor is
- * monotone, so chunks whose fractions [c/n, (c+1)/n) are disjoint share none, whatever m is.
- */
-export const chunksOverlap = (a: Pick<Use, 'chunk' | 'of'>, b: Pick<Use, 'chunk' | 'of'>): boolean =>
-  a.chunk * b.of < (b.chunk + 1) * a.of && b.chunk * a.of < (a.chunk + 1) * b.of;
 
 /** Whether two uses touch the same rows and at least one of them writes them, so that their order matters. */
 export const conflicts = (earlier: Used, later: Used): boolean =>
@@ -77,8 +71,7 @@ export class TemplateBuilder {
   readonly #regions = new Map<string, Region>();
   readonly #operations: Operation[] = [];
   readonly #ids = new Set<string>();
-  /** By region, who uses it. */
-  readonly #users = new Map<string, { readonly index: number; readonly use: Use }[]>();
+  readonly #users = new RegionUsers();
 
   /** Declares a region once; a second declaration under the same id must be equal. */
   region(region: Region): string {
@@ -126,6 +119,24 @@ export class TemplateBuilder {
     this.#push({ name: id, lane: 'compute', body: { kind: 'bind' }, uses: usesOf(operands) });
   }
 
+  /**
+   * Writes a task chunk by chunk, the first of them as `emit` does: what it issues for chunk 0 of several, the others
+   * do with their own rows. The first chunk has to come first.
+   */
+  eachChunk(emit: (chunk: number) => void): (chunk: number) => void {
+    let first: readonly Operation[] | undefined;
+    return (chunk) => {
+      if (chunk === 0) {
+        const from = this.#operations.length;
+        emit(chunk);
+        first = this.#operations.slice(from);
+        return;
+      }
+      if (first === undefined) throw new Error(`chunk ${chunk} comes before chunk 0`);
+      for (const operation of first) this.#append(forChunk(operation, chunk));
+    };
+  }
+
   build(name: string, input: Activation, output: Activation): Template {
     return { name, input, output, regions: [...this.#regions.values()], operations: this.#operations };
   }
@@ -147,23 +158,37 @@ export class TemplateBuilder {
     const id = idOf(name);
     for (const use of uses)
       if (!this.#regions.has(use.region)) throw new Error(`operation ${id} uses region ${use.region}, not declared`);
-    if (this.#ids.has(id)) throw new Error(`operation ${id} is there twice`);
-    this.#ids.add(id);
-    const after = this.#before(lane, uses).map((index) => this.#operations[index]?.id ?? '');
-    const index = this.#operations.push({ id, task, chunk, of, lane, body, uses, after, priority }) - 1;
-    for (const use of uses) {
-      const users = this.#users.get(use.region);
-      if (users === undefined) this.#users.set(use.region, [{ index, use }]);
-      else users.push({ index, use });
-    }
+    this.#append({ id, task, chunk, of, lane, body, uses, priority });
   }
 
-  /** Operations of other lanes that touch the same rows, in order. */
-  #before(lane: Lane, uses: readonly Use[]): number[] {
-    const found = new Set<number>();
-    for (const use of uses)
-      for (const { index, use: earlier } of this.#users.get(use.region) ?? [])
-        if (!found.has(index) && this.#operations[index]?.lane !== lane && conflicts(earlier, use)) found.add(index);
-    return [...found].sort((a, b) => a - b);
+  /** Adds an operation, which waits for those of other lanes before it that touch the same rows. */
+  #append({ id, task, chunk, of, lane, body, uses, priority }: Omit<Operation, 'after'>): void {
+    if (this.#ids.has(id)) throw new Error(`operation ${id} is there twice`);
+    this.#ids.add(id);
+    const found: number[] = [];
+    for (const use of uses) this.#users.conflicting(use, found);
+    const after: string[] = [];
+    for (const index of found.sort((a, b) => a - b)) {
+      const other = this.#operations[index];
+      if (other !== undefined && other.lane !== lane) after.push(other.id);
+    }
+    const index = this.#operations.push({ id, task, chunk, of, lane, body, uses, after, priority }) - 1;
+    for (const use of uses) this.#users.add(index, use);
   }
+}
+
+/** What an operation does for its first chunk, done for another one. */
+function forChunk(first: Operation, chunk: number): Omit<Operation, 'after'> {
+  const { id, task, of, lane, body, uses, priority } = first;
+  if (of === 1) throw new Error(`operation ${id} is no piece of a task; expected one of several chunks`);
+  return {
+    id: idOf({ task, chunk, of }),
+    task,
+    chunk,
+    of,
+    lane,
+    body: body.kind === 'kernel' && body.work.of === of ? { ...body, work: { ...body.work, chunk } } : body,
+    uses: uses.map((use) => (use.of === of ? { ...use, chunk } : use)),
+    priority,
+  };
 }

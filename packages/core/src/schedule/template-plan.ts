@@ -1,8 +1,8 @@
 /** What is worked out of a template once, whatever nodes it has in a program: queues, and what waits for what. */
 import { InputError } from '../units/errors.js';
 import { memoized } from '../units/memoized.js';
+import { RegionUsers } from './region-users.js';
 import type { Operation, Region, Template, Use } from './schedule.js';
-import { conflicts } from './template-builder.js';
 
 /**
  * Queue of an operation, by its id. Sends and receives of either direction are queues of their own: one that waits for
@@ -48,7 +48,7 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
   const followed = new Uint8Array(operations.length);
   const roots = new Set<number>();
   const lastOf = new Map<string, number>();
-  const users: Users = new Map();
+  const users = new RegionUsers();
   const after = operations.map((operation, index) => {
     if (place.has(operation.id))
       throw new InputError(`${template.name} has two operations "${operation.id}"`, { expected: 'ids that differ' });
@@ -88,9 +88,6 @@ function placesOfUses({ name, operations }: Template, regions: readonly Region[]
   );
 }
 
-/** By region, operations that use it, and how. */
-type Users = Map<string, { readonly index: number; readonly use: Use }[]>;
-
 /** Places of the operations that the one at `index` waits for, within its template; notes its uses in `users`. */
 function predecessors({
   template: { name, operations },
@@ -103,7 +100,7 @@ function predecessors({
   readonly index: number;
   readonly place: ReadonlyMap<string, number>;
   readonly queues: readonly string[];
-  readonly users: Users;
+  readonly users: RegionUsers;
 }): Set<number> {
   const before = new Set<number>();
   const operation = operations[index];
@@ -117,20 +114,11 @@ function predecessors({
     before.add(other);
   }
   // Builders order operations of different lanes; those of one lane may still be on different queues.
-  const besides = operation.uses.flatMap((use) =>
-    (users.get(use.region) ?? []).filter(
-      (earlier) =>
-        operations[earlier.index]?.lane === operation.lane &&
-        queues[earlier.index] !== queues[index] &&
-        conflicts(earlier.use, use),
-    ),
-  );
-  for (const { index: other } of besides.sort((a, b) => a.index - b.index)) before.add(other);
-  for (const use of operation.uses) {
-    const known = users.get(use.region);
-    if (known === undefined) users.set(use.region, [{ index, use }]);
-    else known.push({ index, use });
-  }
+  const besides: number[] = [];
+  for (const use of operation.uses) users.conflicting(use, besides);
+  for (const other of besides.sort((a, b) => a - b))
+    if (operations[other]?.lane === operation.lane && queues[other] !== queues[index]) before.add(other);
+  for (const use of operation.uses) users.add(index, use);
   // Without anything to wait for, a bind waits for all that its node issued before.
   if (operation.body.kind === 'bind' && before.size === 0)
     for (let other = 0; other < index; other++) before.add(other);

@@ -111,8 +111,12 @@ const sizesOf = memoized(({ regions, operations }: Template) => {
 const newAnswers = () => new Map<string, Map<RowRule | Exchange, boolean>>();
 const askedOf = memoized<Binding, (symmetry: Symmetry) => ReturnType<typeof newAnswers>>(() => memoized(newAnswers));
 
-/** Where the layout decides all ranks are asked; where routing does, which is alike, one stands for the rule. */
+/**
+ * Where the layout decides all ranks are asked. Where routing does, one stands for the rule, and nothing is asked where
+ * every rank sends the same to every rank: moving all of them along a digit keeps groups and nodes besides.
+ */
 function rowsAlike(digit: Digit, rule: RowRule, binding: Binding, symmetry: Symmetry): boolean {
+  if (rule.routed && binding.alike === 'ranks') return true;
   if (rule.routed) return binding.rows(rule, 0, 0, whole) === binding.rows(rule, moved(0, digit), 0, whole);
   const rows = rowsOfRanks(binding)(symmetry)(rule);
   return rows.every((own, rank) => own === rows[moved(rank, digit)]);
@@ -121,12 +125,13 @@ function rowsAlike(digit: Digit, rule: RowRule, binding: Binding, symmetry: Symm
 const rowsOfRanks = memoized((binding: Binding) =>
   memoized((symmetry: Symmetry) =>
     memoized((rule: RowRule) =>
-      Float64Array.from(symmetry.world([]).ranks, (rank) => binding.rows(rule, rank, 0, whole)),
+      Float64Array.from({ length: symmetry.ranks }, (_, rank) => binding.rows(rule, rank, 0, whole)),
     ),
   ),
 );
 
 function countsAlike(digit: Digit, exchange: Exchange, binding: Binding): boolean {
+  if (exchange.fixed === undefined && binding.alike === 'ranks') return true;
   const [one, other] = [0, moved(0, digit)].map((rank) => {
     const { send, receive } = binding.counts(exchange, rank, 0, whole);
     return `${send.slice().sort().join()} ${receive.slice().sort().join()}`;
@@ -219,7 +224,7 @@ function groupFlows({ name, of, algorithm }: Pattern, members: readonly number[]
 }
 
 const groupsOf = ({ group }: Pattern, { groups, symmetry }: FoldRequest): (readonly number[])[] =>
-  groups.all(group, symmetry.world([]).size);
+  groups.all(group, symmetry.ranks);
 
 /**
  * Whether the flows of all groups are the same flows when all ranks have moved along a digit: then loads are alike
@@ -229,6 +234,7 @@ const groupsOf = ({ group }: Pattern, { groups, symmetry }: FoldRequest): (reado
 function keptByMoving(pattern: Pattern, digits: readonly Digit[], request: FoldRequest): boolean {
   const { fabric, groups } = request;
   const all = groupsOf(pattern, request);
+  const flowsOf = memoized((members: readonly number[]) => groupFlows(pattern, members, fabric));
   return digits.every((digit) => {
     const seen = new Set<string>();
     return all.every((members) => {
@@ -240,7 +246,7 @@ function keptByMoving(pattern: Pattern, digits: readonly Digit[], request: FoldR
       if (seen.has(key)) return true;
       seen.add(key);
       const there = groups.of(pattern.group, first + way);
-      return movesInto(groupFlows(pattern, members, fabric), groupFlows(pattern, there, fabric), digit);
+      return movesInto(flowsOf(members), flowsOf(there), digit);
     });
   });
 }

@@ -1,14 +1,14 @@
 /** Prices of a job's operations, and what they rest on. */
-import { kernelSeconds, nodesOf, pricedKernel, scaledCollective, weakestBasis } from '../cost/index.js';
+import { nodesOf, scaledCollective, weakestBasis } from '../cost/index.js';
 import type { Basis, CostModel, Move, ScaledCollective } from '../cost/index.js';
 import type { Fabric, World } from '../traffic/index.js';
-import { priceKey } from '../schedule/kernels.js';
 import type { Group } from '../layout/layout.js';
 import type { Binding, Body, CollectiveName } from '../schedule/schedule.js';
 import type { OrderedOperation } from '../schedule/compile.js';
 import type { FlatProgram } from './rank-state.js';
 import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
+import { kernelPrices } from './kernel-prices.js';
 import type { CollectiveLoad, EvenLoad } from '../traffic/flows.js';
 import { collectiveLoad, evenLoad, rowsOf } from '../traffic/load.js';
 import { memoized } from '../units/index.js';
@@ -103,20 +103,19 @@ export class Prices {
     return price;
   }
 
-  #kernel(place: number, flat: OrderedOperation, { name: kernel, work }: KernelBody): KernelPrice {
+  #kernel(place: number, { operation, node }: OrderedOperation, body: KernelBody): KernelPrice {
+    const { work } = body;
     const rows = rowsOf({
       size: work.rows,
       binding: this.#binding(place),
       rank: this.#job.world.ranks[place] ?? 0,
-      node: this.#node(place, flat),
+      node: this.#node(place, node),
       part: work,
     });
-    const name = priceKey(kernel, flat.operation.uses);
-    const priced = pricedKernel(name, work, rows);
-    const price = kernelSeconds(this.#job.model, priced);
-    if (!price.known) throw new RangeError(`kernel ${name} has no price: ${price.missing.join(', ')}`);
-    this.bases.kernels.add(price.basis);
-    return { bytes: priced.bytes, seconds: price.seconds };
+    const { name, bytes, estimate } = kernelPrices(this.#job.model).of(operation, body, rows);
+    if (!estimate.known) throw new RangeError(`kernel ${name} has no price: ${estimate.missing.join(', ')}`);
+    this.bases.kernels.add(estimate.basis);
+    return { bytes, seconds: estimate.seconds };
   }
 
   /** A collective, as its first member (for send and receive: the sender) sees it. */
@@ -146,7 +145,7 @@ export class Prices {
       operation: flat.operation,
       body,
       members: channel.ranks,
-      node: this.#node(first, flat),
+      node: this.#node(first, flat.node),
       binding: this.#binding(first),
     };
     const load = evenLoad(request);
@@ -251,7 +250,7 @@ export class Prices {
     return binding;
   }
 
-  #node(place: number, flat: OrderedOperation): number {
-    return this.#job.nodeNumbers[this.#job.programOf[place] ?? 0]?.[flat.node] ?? flat.node;
+  #node(place: number, node: number): number {
+    return this.#job.nodeNumbers[this.#job.programOf[place] ?? 0]?.[node] ?? node;
   }
 }

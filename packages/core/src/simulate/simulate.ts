@@ -1,16 +1,15 @@
 /** The simulator's front door: a job in, a trace and its summary out. */
 import type { Cluster } from '../cluster/cluster.js';
-import { kernelSeconds, pricedKernel, unknownEstimate, weakestBasis } from '../cost/index.js';
+import { unknownEstimate, weakestBasis } from '../cost/index.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { fabricOf, type Fabric, Symmetry, wholeWorld, type World } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
 import { orderProgram, type OrderedProgram } from '../schedule/compile.js';
-import { priceKey } from '../schedule/kernels.js';
 import type { Binding, Program, Template } from '../schedule/schedule.js';
 import { laneTimes } from '../trace/index.js';
 import type { LaneTimes, Trace } from '../trace/index.js';
-import { InputError, memoized } from '../units/index.js';
+import { InputError, memoized, once } from '../units/index.js';
 import { flatten } from './rank-state.js';
 import { criticalPath } from './critical-path.js';
 import type { PathPiece, Resource } from './critical-path.js';
@@ -21,6 +20,7 @@ import { smallestWorld } from './fold.js';
 import { assignChannels, Channels, GroupRanks } from './groups.js';
 import type { Members } from './groups.js';
 import type { HostCores } from './host.js';
+import { kernelPrices } from './kernel-prices.js';
 import type { CollectiveBasis } from './prices.js';
 import { simulatedTrace, spreadTrace } from './simulated-trace.js';
 import type { Steps } from './steady.js';
@@ -247,10 +247,11 @@ function unpriced(programs: readonly Program[], model: CostModel): string[] {
     for (const name of new Set(program.nodes.map(({ template }) => template))) {
       const template = program.templates[name];
       if (template === undefined || known.has(template)) continue;
-      for (const { body, uses } of template.operations) {
+      for (const operation of template.operations) {
+        const { body } = operation;
         if (body.kind !== 'kernel') continue;
-        const price = kernelSeconds(model, pricedKernel(priceKey(body.name, uses), body.work, 1));
-        if (!price.known) for (const what of price.missing) missing.add(what);
+        const { estimate } = kernelPrices(model).of(operation, body, 1);
+        if (!estimate.known) for (const what of estimate.missing) missing.add(what);
       }
       if (missing.size === 0) known.add(template);
     }
@@ -326,12 +327,6 @@ function summarize({ run, trace, world, fabric, model }: Simulated): SimulationS
     ],
     events: run.events,
   };
-}
-
-/** What is worked out where it is asked for, once. */
-function once<T extends object>(work: () => T): () => T {
-  let done: T | undefined;
-  return () => (done ??= work());
 }
 
 function lastEnd(list: Run['happenings'][number], before: number): number {

@@ -58,13 +58,7 @@ function newFabric(cluster: Cluster): Fabric {
   const ports = portsOf(cluster);
   return {
     ranks,
-    ports: ports.map((port) => ({
-      id: portName(cluster, port),
-      bytesPerSecond: port.bytesPerSecond,
-      tier: port.tier,
-      tierName: cluster.tiers[port.tier]?.name ?? `tier ${port.tier}`,
-      direction: port.direction,
-    })),
+    ports: ports.map((port) => new NamedPort(cluster, port)),
     route(from, to) {
       const key = from * ranks + to;
       let found = routes.get(key);
@@ -90,6 +84,31 @@ function newFabric(cluster: Cluster): Fabric {
       });
     },
   };
+}
+
+/** Named when it is shown: of thousands few are. */
+class NamedPort implements FabricPort {
+  readonly bytesPerSecond: number;
+  readonly tier: number;
+  readonly direction: Port['direction'];
+  readonly #cluster: Cluster;
+  readonly #port: Port;
+
+  constructor(cluster: Cluster, port: Port) {
+    this.#cluster = cluster;
+    this.#port = port;
+    this.bytesPerSecond = port.bytesPerSecond;
+    this.tier = port.tier;
+    this.direction = port.direction;
+  }
+
+  get id(): string {
+    return portName(this.#cluster, this.#port);
+  }
+
+  get tierName(): string {
+    return this.#cluster.tiers[this.tier]?.name ?? `tier ${this.tier}`;
+  }
 }
 
 function portName(cluster: Cluster, port: Port): string {

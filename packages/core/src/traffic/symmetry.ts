@@ -5,7 +5,7 @@
  * such digits alone are alike as far as place goes. What they send is asked elsewhere (`simulate/fold.ts`).
  */
 import type { Cluster } from '../cluster/cluster.js';
-import { devicesPerUnit, portId, portNumber, route, unitOf } from '../cluster/ports.js';
+import { devicesPerUnit, exitsOf, route } from '../cluster/ports.js';
 import type { Layout } from '../layout/layout.js';
 import { placedOn, worldSize } from '../layout/mesh.js';
 
@@ -98,25 +98,6 @@ function linkedPeers(rank: number, ranks: number, cluster: Cluster): number[] {
   return Array.from({ length: perNode }, (_, index) => first + index).filter((peer) => peer !== rank && peer < ranks);
 }
 
-/** Ports that a rank uses, by what they are to it. */
-function portsOfRank(cluster: Cluster, ranks: number, rank: number): Map<string, number> {
-  const ports = new Map<string, number>();
-  for (const direction of ['egress', 'ingress'] as const) {
-    cluster.tiers.forEach(({ ports: links }, tier) => {
-      if (tier === 0 && links > 1) return;
-      const unit = tier === 0 ? rank : unitOf(cluster, tier - 1, rank);
-      const port = tier === 0 ? 0 : portNumber(cluster, tier, rank);
-      ports.set(`${direction} ${tier}`, portId({ cluster, tier, unit, port, direction }));
-    });
-  }
-  for (const peer of linkedPeers(rank, ranks, cluster)) {
-    const { egress, ingress } = route(cluster, rank, peer);
-    ports.set(`egress to ${peer}`, egress[0] ?? 0);
-    ports.set(`ingress to ${peer}`, ingress[0] ?? 0);
-  }
-  return ports;
-}
-
 /** Ports that stand for each other. */
 export interface PortClass {
   /** The one that stands for them, as the fabric counts ports. */
@@ -150,43 +131,46 @@ export function wholeWorld(ranks: number, ports: number): World {
 
 /** Ranks that differ in these digits alone are one. */
 function foldedWorld(ranks: number, cluster: Cluster, portCount: number, digits: readonly Digit[]): World {
-  const stands = Array.from({ length: ranks }, (_, rank) => rank).filter((rank) => standIn(rank, digits) === rank);
-  const place = new Map(stands.map((rank, index) => [rank, index]));
+  const stands: number[] = [];
+  const placeOf = new Int32Array(ranks);
   const portPlace = new Int32Array(portCount).fill(-1);
   const ports: { port: number; count: number }[] = [];
-  const known = stands.map((rank) => portsOfRank(cluster, ranks, rank));
-  const placeOf = new Int32Array(ranks);
+  /** What a port is to a rank another is to who stands in for it, and so comes before it. */
+  const note = (port: number, like: number): void => {
+    if (portPlace[port] !== -1) return;
+    const index = portPlace[like] ?? -1;
+    const known = ports[index];
+    if (known) known.count += 1;
+    else ports.push({ port, count: 1 });
+    portPlace[port] = known ? index : ports.length - 1;
+  };
+  const exits = exitsOf(cluster);
   for (let rank = 0; rank < ranks; rank++) {
-    const at = place.get(standIn(rank, digits)) ?? 0;
-    placeOf[rank] = at;
-    const own = portsOfRank(cluster, ranks, rank);
-    for (const [role, port] of own) {
-      if (portPlace[port] !== -1) continue;
-      // who stands in for a rank comes before it
-      const index = portPlace[known[at]?.get(roleAt(role, rank, digits)) ?? port] ?? -1;
-      const like = ports[index];
-      if (like) like.count += 1;
-      else ports.push({ port, count: 1 });
-      portPlace[port] = like ? index : ports.length - 1;
+    const stand = standIn(rank, digits);
+    placeOf[rank] = stand === rank ? stands.push(rank) - 1 : (placeOf[stand] ?? 0);
+    for (const exit of exits) note(exit(rank), exit(stand));
+    for (const exit of exits) note(exit(rank) + 1, exit(stand) + 1);
+    for (const peer of linkedPeers(rank, ranks, cluster)) {
+      const [own, like] = [route(cluster, rank, peer), route(cluster, stand, movedBack(peer, rank, digits))];
+      note(own.egress[0] ?? 0, like.egress[0] ?? 0);
+      note(own.ingress[0] ?? 0, like.ingress[0] ?? 0);
     }
   }
   return { size: ranks, ranks: stands, placeOf, ports, portPlace };
 }
 
-/** A port to a peer, as the rank that stands for this one has it: its peer has moved as it has. */
-function roleAt(role: string, rank: number, digits: readonly Digit[]): string {
-  const [direction, , peer] = role.split(' ');
-  if (peer === undefined) return role;
-  const other = digits.reduce((at, { stride, radix }) => {
+/** A peer of a rank, moved as the rank has to be to become the one that stands for it. */
+const movedBack = (peer: number, rank: number, digits: readonly Digit[]): number =>
+  digits.reduce((at, { stride, radix }) => {
     const [back, digit] = [Math.floor(rank / stride) % radix, Math.floor(at / stride) % radix];
     return at + (((digit - back + radix) % radix) - digit) * stride;
-  }, Number(peer));
-  return `${direction} to ${other}`;
-}
+  }, peer);
 
 /** Digits of a layout on a cluster, and the worlds that follow from them; each is worked out once. */
 export class Symmetry {
   readonly layout: Layout;
+  /** Of all stages. */
+  readonly ranks: number;
   readonly digits: readonly Digit[];
   readonly #cluster: Cluster;
   readonly #worlds = new Map<string, World>();
@@ -194,6 +178,7 @@ export class Symmetry {
 
   constructor(layout: Layout, cluster: Cluster, portCount: number) {
     this.layout = placedOn(layout, cluster);
+    this.ranks = worldSize(layout);
     this.#cluster = cluster;
     this.#portCount = portCount;
     this.digits = digitsOf(this.layout, cluster);
@@ -204,7 +189,7 @@ export class Symmetry {
     const key = digits.map(({ stride, radix }) => `${stride}x${radix}`).join();
     let world = this.#worlds.get(key);
     if (world === undefined) {
-      const ranks = worldSize(this.layout);
+      const { ranks } = this;
       world =
         digits.length === 0
           ? wholeWorld(ranks, this.#portCount)

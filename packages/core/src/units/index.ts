@@ -20,6 +20,6 @@ export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';
 export { appendAll, maxOf, minOf } from './lists.js';
-export { memoized } from './memoized.js';
+export { memoized, once } from './memoized.js';
 export { Recent } from './recent.js';
 export { countingSort } from './counting-sort.js';

@@ -7,3 +7,9 @@ export function memoized<Key extends object, Value>(of: (key: Key) => Value): (k
     return answer.value;
   };
 }
+
+/** What is worked out where it is asked for, once. */
+export function once<T extends object>(work: () => T): () => T {
+  let done: T | undefined;
+  return () => (done ??= work());
+}

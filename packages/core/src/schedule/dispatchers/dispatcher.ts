@@ -13,7 +13,7 @@
  * `strategies.ts`.
  */
 import type { Layout } from '../../layout/layout.js';
-import { expertNodes, isPlaced, worldSize } from '../../layout/mesh.js';
+import { isPlaced, nodeOf, worldSize } from '../../layout/mesh.js';
 import type { Activation, Region } from '../schedule.js';
 import { rowsRegion, type MoeShape } from '../moe-shape.js';
 import { sliceRows, type RowOrder, type Scope, type Size } from '../rows.js';
@@ -52,8 +52,17 @@ export interface ReturningContext extends ChunkContext {
 /** Emits one stage of one chunk. */
 export type Stage<Context> = (context: Context) => void;
 
-/** Issues all chunks through all stages: in turn i, stage s of chunk i - s, or chunk after chunk. */
-export function emitStages(of: number, stages: readonly ((chunk: number) => void)[], inTurns = true): void {
+/**
+ * Issues all chunks through all stages: in turn i, stage s of chunk i - s, or chunk after chunk. A stage does the same
+ * for every chunk, so that only the first is asked of it.
+ */
+export function emitStages(
+  builder: TemplateBuilder,
+  of: number,
+  emitted: readonly ((chunk: number) => void)[],
+  inTurns = true,
+): void {
+  const stages = emitted.map((emit) => builder.eachChunk(emit));
   if (!inTurns) {
     for (let chunk = 0; chunk < of; chunk++) for (const emit of stages) emit(chunk);
     return;
@@ -149,8 +158,11 @@ function findGroupNodes(layout: Layout): GroupNodes {
   if (!isPlaced(layout)) return 'it is not known which ranks share a node';
   const ranks = layout.etp * layout.ep;
   const sizes = new Set<number>();
+  // a group's ranks follow one another, and so do those of a node
+  const { ranksPerNode: perNode = ranks } = layout;
   for (let first = 0; first < worldSize(layout); first += ranks)
-    for (const { sources } of expertNodes(layout, first)) sizes.add(sources.length);
+    for (let node = nodeOf(layout, first); node * perNode < first + ranks; node++)
+      sizes.add(Math.min(first + ranks, (node + 1) * perNode) - Math.max(first, node * perNode));
   const [size = 1] = sizes;
   return sizes.size === 1
     ? { nodes: ranks / size, ranks: size }

@@ -64,24 +64,46 @@ function blockSizes(blocks: readonly RowBlock[], at: RankPlace, routing: GroupRo
   return sizes;
 }
 
+/** What the members of a layout have: sizes that differ, and whose they are. */
+interface MemberSizes {
+  readonly sizes: readonly BlockSizes[];
+  /** By member, place in `sizes`. */
+  readonly of: readonly number[];
+}
+
+function sizesOfMembers(layout: RowLayout, at: RankPlace, routing: GroupRouting): MemberSizes {
+  const sizes: BlockSizes[] = [];
+  const known = new Map<string, number>();
+  const of = layout.blocks(at, routing.experts).map((member) => {
+    const own = blockSizes(member, at, routing);
+    const key = [...own].join(' ');
+    const place = known.get(key) ?? sizes.push(own) - 1;
+    known.set(key, place);
+    return place;
+  });
+  return { sizes, of };
+}
+
 /** Sizes of a layout's blocks by member: those of the rank that was asked last are kept. */
-const memberSizes = memoized(({ blocks }: RowLayout) => {
-  let last: { readonly at: RankPlace; readonly routing: GroupRouting; readonly of: BlockSizes[] } | undefined;
-  return (at: RankPlace, routing: GroupRouting): readonly BlockSizes[] => {
+const memberSizes = memoized((layout: RowLayout) => {
+  let last: { readonly at: RankPlace; readonly routing: GroupRouting; readonly members: MemberSizes } | undefined;
+  return (at: RankPlace, routing: GroupRouting): MemberSizes => {
     if (last?.at !== at || last.routing !== routing)
-      last = { at, routing, of: blocks(at, routing.experts).map((member) => blockSizes(member, at, routing)) };
-    return last.of;
+      last = { at, routing, members: sizesOfMembers(layout, at, routing) };
+    return last.members;
   };
 });
 
 /** Rows of a part of what each member has. */
 function memberRows(layout: RowLayout, at: RankPlace, part: Part, routing: GroupRouting): number[] {
   if (!routing.cutsRows) return layout.blocks(at, routing.experts).map((member) => total(member, at, part, routing));
-  return memberSizes(layout)(at, routing).map((sizes) => {
+  const { sizes, of } = memberSizes(layout)(at, routing);
+  const rowsOf = sizes.map((counts) => {
     let rows = 0;
-    for (const [each, count] of sizes) rows += count * chunkRows(each, part.chunk, part.of);
+    for (const [each, count] of counts) rows += count * chunkRows(each, part.chunk, part.of);
     return rows;
   });
+  return of.map((place) => rowsOf[place] ?? 0);
 }
 
 /** Rows of all blocks; one object for a layout. */
@@ -174,8 +196,12 @@ export const tokenGather = memoized(({ tokens }: MoeShape): Exchange => {
 export const groupTokenRows = memoized(({ tokens }: MoeShape): RowRule => ({
   name: 'tokens of the group',
   routed: false,
-  count: (at, { chunk, of }) =>
-    sourcesOf(at).reduce((rows, source) => rows + chunkRows(sliceTokens(source, at, tokens), chunk, of), 0),
+  count: (at, { chunk, of }) => {
+    const { tp, etp, ep } = at.layout;
+    // where slices are equally long it is the same for all ranks, of which there may be many
+    if (tokens % tp === 0) return etp * ep * chunkRows(tokens / tp, chunk, of);
+    return sourcesOf(at).reduce((rows, source) => rows + chunkRows(sliceTokens(source, at, tokens), chunk, of), 0);
+  },
 }));
 
 /** Place among the ranks of its node, and the nodes of the expert group. */
