@@ -19,5 +19,9 @@ export function gpuDocument(read: (name: string) => GpuReport | undefined): stri
   const choices = read('gpu-choices.json')?.choices;
   const nodes = there.map(({ file, report }) => gpuNodesText(report, { file, several, choices }));
   const runs: RunReports = Object.fromEntries(runParts.map((part) => [part, read(`gpu-${part}.json`)]));
-  return [gpuPage(card, Object.values(runs)), ...nodes, gpuRunsText(runs, { card, checkNames })].join('\n');
+  return [
+    gpuPage(card, Object.values(runs)),
+    ...nodes,
+    gpuRunsText(runs, { card, checkNames, sharedStarts: read('gpu-starts-shared.json') }),
+  ].join('\n');
 }

@@ -65,12 +65,16 @@ describe('the page about GPUs', () => {
     const alone = gpuRunsText({ parallel: { ...report, parallel: { ...parallel, problem: 'no torch\nat' } } });
     expect(alone).toMatch(/\| fast \| 2\.00 \| 2\.00 to 4\.00 \| – \|.*PyTorch did not run: no torch\n/su);
     const cut = gpuRunsText({ starts: { ...report, errors, starts: { ...place, left } } });
+    const shared = { ...report, note: 'On one card.', starts: { ...place, done: 100, left } };
+    const twice = gpuRunsText({ starts: { ...report, starts: { ...place, left } } }, { sharedStarts: shared });
+    expect(twice).toMatch(/\| 2 \| 100 \| 40 \|.*another run\. On one card\.\n.*\| 2 \| 100 \| 100 \|/su);
     expect(cut).toMatch(/\| 2 \| 100 \| 40 \|.*It did not run to its end: it was late/su);
   });
 
   it('says of one card what stands on the page, by the reports that are there', () => {
+    const older = report.checks.filter(({ name }) => name !== 'rows in fp8');
     const reports: Record<string, GpuReport> = {
-      'gpu.json': report,
+      'gpu.json': { ...report, checks: older },
       'gpu-nodes.json': read('gpu-nodes.json'),
     };
     const page = (): string => gpuDocument((name) => reports[name]);
@@ -93,14 +97,21 @@ describe('the page about GPUs', () => {
     expect(page()).toMatch(/## Kernels beside the CPU\n\n.*`\.\/run gpu-checks\.json --parts checks,shadow`/u);
   });
 
+  it("sets a model's rate beside the datasheet's of the card, where it is known", () => {
+    expect(gpuPage(report)).toMatch(/\| Monta \| [\d.]+ \| \d+ \| \d+ \| \d\d\.\d % \|/u);
+    const strange = gpuPage({ ...report, card: { ...report.card, name: 'somebody else' } });
+    expect(strange).toMatch(/\| Monta \| [\d.]+ \| \d+ \| \d+ \| – \|/u);
+    expect(strange).not.toContain('989');
+  });
+
   it('says what is older than the program, until newer reports come', () => {
     const compared = { predictedSeconds: 0.011, measuredSeconds: 0.01 };
     const predicted = { layers: 1, tokens: 8, probeSeconds: 9, step: compared, layer: compared, kernels: [] };
     const parallel = { ranks: 2, tokens: 8, model: 'm', monta: [] };
     const reports: Record<string, GpuReport> = {
       'gpu.json': { ...report, model: undefined },
-      'gpu-predicted.json': { ...report, model: undefined, predicted },
-      'gpu-parallel.json': { ...report, model: undefined, parallel },
+      'gpu-predicted.json': { ...report, revision: 1, model: undefined, predicted },
+      'gpu-parallel.json': { ...report, revision: 1, model: undefined, parallel },
     };
     const page = (): string => gpuDocument((name) => reports[name]);
     expect(page()).toContain('Figures of `predicted`, `parallel` are older: of the loop alone');
@@ -109,7 +120,7 @@ describe('the page about GPUs', () => {
     reports['gpu-parallel.json'] = { ...report, revision: 2, parallel };
     expect(page()).not.toMatch(/are older|loop alone/u);
     expect(page()).toContain('## Not here yet');
-    reports['gpu.json'] = report;
+    reports['gpu.json'] = { ...report, revision: 1 };
     expect(page()).toContain('Figures of `model` are older');
   });
 

@@ -3,10 +3,11 @@ import {
   modelStep,
   type GpuReport,
   type LayerMeasurement,
+  type ModelRun,
   type PieceTime,
   type WayMeasurement,
 } from '@monta/runtime/bench/cuda';
-import { maxOf, minOf } from '@monta/core';
+import { getCluster, maxOf, minOf } from '@monta/core';
 import { stageMemory } from '@monta/core/memory';
 
 const gibibyte = 2 ** 30;
@@ -173,18 +174,45 @@ function plannedBytes(): number {
   return totalBytes - contextBytes;
 }
 
+/** Read: weight, gradient and both moments in fp32, the gradient once more for its norm. Written: all but that, bf16. */
+const updateBytes = 5 * 4 + 3 * 4 + 2;
+
+/** Dense bf16 FLOP/s of the card of that name, as Monta's clusters of it have them; undefined where they have none. */
+function datasheetFlops(card: string): number | undefined {
+  const family = /\b[a-z]+\d+/iu.exec(card)?.[0] ?? '';
+  try {
+    return getCluster(`${family}-1x1`).device.flopsPerSecond.bf16;
+  } catch {
+    return undefined;
+  }
+}
+
+const shownSteps = [1, 5, 10, 20, 30, 40, 50, 100, 150, 200];
+
+/** Losses by step, of those that ran. */
+function lossTable(runs: readonly (readonly [string, ModelRun | { readonly error: string }])[]): string {
+  const ran = runs.flatMap(([name, run]) => ('error' in run ? [] : [{ name, losses: run.losses }]));
+  return table(
+    ['loss at step', ...shownSteps.map(String)],
+    ran.map(({ name, losses }) => [name, ...shownSteps.map((step) => losses[step - 1]?.toFixed(3) ?? '–')]),
+  );
+}
+
 /** A model of more than a billion parameters, and what peers take for it. */
-function modelText({ model }: GpuReport): string {
+function modelText(report: GpuReport): string {
+  const { model, rates } = report;
   if (model === undefined) return '';
   const { monta, peers, parameters, tokensPerStep, flopsPerToken } = model;
+  const peak = datasheetFlops(report.card.name);
   const row = (name: string, run: typeof monta | (typeof peers)[string]): string[] =>
     'error' in run
-      ? [name, run.error.split('\n', 1)[0], '', '', '']
+      ? [name, run.error.split('\n', 1)[0], '', '', '', '']
       : [
           name,
           number(1000 * run.secondsPerStep, 1),
           number(run.tokensPerSecond, 0),
           number(run.teraflops, 0),
+          peak === undefined ? '–' : `${number((100e12 * run.teraflops) / peak, 1)} %`,
           number(run.peakBytes / gibibyte, 1),
         ];
   const runs = [['Monta', monta] as const, ...Object.entries(peers)];
@@ -194,6 +222,8 @@ function modelText({ model }: GpuReport): string {
   const regions = monta.parameterBytes + monta.regionBytes;
   const planned = plannedBytes();
   const last = monta.losses.at(-1) ?? NaN;
+  const productSeconds = (flopsPerToken * tokensPerStep) / rates.product.flopsPerSecond;
+  const updateSeconds = (parameters * updateBytes) / rates.copy.bytesPerSecond;
   return `## A model
 
 ${number(parameters / 1e9, 2)} billion parameters, ${tokensPerStep} tokens a step, ${number(flopsPerToken / 1e9, 2)} \
@@ -202,9 +232,17 @@ after the first ten. Monta took ${monta.losses.length} steps, from a loss of ${n
 ${number(last, 3)}.
 
 ${table(
-  ['who', 'ms a step', 'tokens/s', 'TFLOP/s', 'peak GiB'],
+  ['who', 'ms a step', 'tokens/s', 'TFLOP/s', 'MFU', 'peak GiB'],
   runs.map(([name, run]) => row(name, run)),
 )}
+
+MFU is of the datasheet's bf16 rate${peak === undefined ? '' : `, ${number(peak / 1e12, 0)} TFLOP/s`}; causal \
+attention counts half. A bound of Monta's step from the rates below: its FLOPs at the sustained rate take \
+${number(1e3 * productSeconds, 1)} ms, the update's ${updateBytes} bytes a parameter at the copy's \
+${number(1e3 * updateSeconds, 1)} ms, together ${number(1e3 * (productSeconds + updateSeconds), 1)} ms: \
+${number((100 * (productSeconds + updateSeconds)) / monta.secondsPerStep, 0)} % of what it takes.
+
+${lossTable(runs)}
 
 The plan of this step, as \`monta memory\` makes it without the card's own context, is \
 ${number(planned / gibibyte, 1)} GiB: Monta's peak is ${number(monta.peakBytes / planned, 2)} times that. Its \

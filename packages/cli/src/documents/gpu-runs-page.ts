@@ -86,16 +86,19 @@ const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
     sanitizer === undefined || sanitizer.runs.length === 0
       ? 'The host has none.'
       : `${sanitizer.version ?? ''} initcheck does not see what libraries' products write by the tensor memory \
-accelerator, so that kernels which read it would seem to err; in synccheck warps of cuDNN's attention go ways of their \
-own.\n\n${table(
-          ['tool', 'checks', 'errors', 's'],
-          sanitizer.runs.map(({ tool, without, errors, seconds }) => [
-            tool,
-            without.length === 0 ? 'all' : `all but ${without.join(', ')}`,
-            errors === undefined ? 'not told: its time was over, or it failed' : String(errors),
-            fixed(seconds, 0),
-          ]),
-        )}`,
+accelerator, so that kernels which read it would seem to err. Warps of cuDNN's attention go ways of their own and order \
+themselves by barriers of the hardware: synccheck and racecheck take that for faults. racecheck leaves out the layer, \
+whose products take it minutes; its kernels run in other checks.
+
+${table(
+  ['tool', 'checks', 'errors', 's'],
+  sanitizer.runs.map(({ tool, without, errors, seconds }) => [
+    tool,
+    without.length === 0 ? 'all' : `all but ${without.join(', ')}`,
+    errors === undefined ? 'not told: its time was over, or it failed' : String(errors),
+    fixed(seconds, 0),
+  ]),
+)}`,
   starts: ({ starts }) => {
     if (starts === undefined) return '';
     const { ranks, asked, done, failed, medianSeconds, slowestSeconds, left } = starts;
@@ -194,34 +197,45 @@ const overCards: ReadonlySet<RunPart> = new Set(['starts', 'links', 'parallel', 
 
 const errorOf = ({ errors }: GpuReport, part: RunPart): string | undefined => errors?.[part]?.split('\n', 1)[0];
 
-function section(part: RunPart, report: GpuReport): string {
+/** Of every run of a part, one behind the other. */
+function section(part: RunPart, reports: readonly GpuReport[]): string {
   const [title, what] = about[part];
-  const { card, driver = 'unknown', date, command } = report;
+  return `## ${title}
+
+${reports.map((report, place) => runText(part, report, place === 0 ? what : 'another run')).join('\n\n')}
+`;
+}
+
+function runText(part: RunPart, report: GpuReport, what: string): string {
+  const { card, driver = 'unknown', date, command, note } = report;
   const error = errorOf(report, part);
   // What only one card ran has no use for it.
   const multicast = overCards.has(part) ? `, NVLink multicast ${multicastText(report)}` : '';
-  return `## ${title}
-
-${card.name}, driver ${driver}, ${date}${multicast}, \`./run gpu-${part}.json ${command.join(' ')}\`: ${what}.
-
-${[
-  ...(report[part] === undefined ? [] : [bodies[part](report)]),
-  ...(error === undefined ? [] : [`It did not run to its end: ${error}`]),
-].join('\n\n')}
-`;
+  return [
+    `${card.name}, driver ${driver}, ${date}${multicast}, \`./run gpu-${part}.json ${command.join(' ')}\`: ${what}.` +
+      (note === undefined ? '' : ` ${note}`),
+    ...(report[part] === undefined ? [] : [bodies[part](report)]),
+    ...(error === undefined ? [] : [`It did not run to its end: ${error}`]),
+  ].join('\n\n');
 }
 
 /** Names of checks that exist and that none of the reports has. */
 const unchecked = (names: readonly string[], reports: readonly (GpuReport | undefined)[]): string[] =>
   names.filter((name) => !reports.some((report) => report?.checks?.some((one) => one.name === name)));
 
-/**
- * The sections, and what has not been run. card: the report of everything on one card, whose checks count too;
- * checkNames: all that there are.
- */
+export interface RunsPageOptions {
+  /** The report of everything on one card, whose checks count too. */
+  readonly card?: GpuReport;
+  /** All checks that there are. */
+  readonly checkNames?: readonly string[];
+  /** Starts of ranks that share a card, beside those of ranks with cards of their own. */
+  readonly sharedStarts?: GpuReport | undefined;
+}
+
+/** The sections, and what has not been run. */
 export function gpuRunsText(
   reports: RunReports,
-  { card, checkNames = [] }: { readonly card?: GpuReport; readonly checkNames?: readonly string[] } = {},
+  { card, checkNames = [], sharedStarts }: RunsPageOptions = {},
 ): string {
   const there = runParts.flatMap((part) => {
     const report = reports[part];
@@ -249,7 +263,13 @@ ${table(
   absent.map((part) => [about[part][0], about[part][1], `\`${commandOf(part)}\``]),
 )}
 `;
-  const sections = [...there.map(({ part, report }) => section(part, report)), later, missing];
+  const sections = [
+    ...there.map(({ part, report }) =>
+      section(part, part === 'starts' && sharedStarts !== undefined ? [report, sharedStarts] : [report]),
+    ),
+    later,
+    missing,
+  ];
   return `# Single runs
 
 ${sections.filter((text) => text !== '').join('\n')}`;

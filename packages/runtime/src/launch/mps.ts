@@ -8,6 +8,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const control = 'nvidia-cuda-mps-control';
+const visibleVariable = 'CUDA_VISIBLE_DEVICES';
 
 export interface MultiProcessService {
   /** Environment of the ranks that use it. */
@@ -25,8 +26,19 @@ export function startMps(folder: string): MultiProcessService | undefined {
   const started = spawnSync(control, ['-d'], { env, stdio: 'ignore' });
   if (started.status !== 0) return undefined;
   return {
-    environment,
+    environment: { ...environment, ...renumbered(process.env[visibleVariable]) },
     stop: () =>
       void spawnSync(control, [], { env, input: 'quit\n', stdio: ['pipe', 'ignore', 'ignore'], timeout: 10_000 }),
   };
+}
+
+/**
+ * The service numbers its cards anew: of cards 2 and 3 its clients see 0 and 1, and would look for 2 and 3 among
+ * those. Cards named by UUID keep their names.
+ */
+function renumbered(visible = ''): Readonly<Record<string, string>> {
+  const cards = visible.split(',');
+  const end = cards.findIndex((card) => !/^\s*\d+\s*$/u.test(card));
+  const numbered = cards.slice(0, end < 0 ? cards.length : end);
+  return numbered.length === 0 ? {} : { [visibleVariable]: numbered.map((_, place) => String(place)).join(',') };
 }

@@ -6,5 +6,5 @@ export { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './
 export { type MoeLayerShape } from '../../device/cuda/layer/moe-layer.js';
 export { type WayMeasurement } from './layer.js';
 export { type PieceTime } from './layer-pieces.js';
-export { modelStep } from './model.js';
+export { modelStep, type ModelRun } from './model.js';
 export { type GpuReport } from './report.js';

@@ -179,11 +179,12 @@ async function runParallel(_context: CudaContext, { seconds, save }: Options): P
 
 async function measureLayers(
   _context: CudaContext,
-  { peers, shapes }: Options,
+  { peers, shapes, save }: Options,
 ): Promise<Record<string, LayerMeasurement>> {
   const measured: Record<string, LayerMeasurement> = {};
   for (const name of shapes) {
     measured[name] = await measureLayer(layerShapes[name], peers);
+    save('layer', measured);
     process.stdout.write(`${layerTable(name, measured[name])}\n`);
   }
   return measured;

@@ -17,7 +17,7 @@ import {
   type PeerTimes,
 } from './parallel.js';
 import { tpOfCards } from './nodes.js';
-import { errorsIn, findSanitizer, runSanitizer } from './sanitizer.js';
+import { errorsIn, findSanitizer, foundIn, runSanitizer } from './sanitizer.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
 import { writeWhole } from './whole-file.js';
 import { isNothing, leftBehind, measureStarts, type HostTraces } from './starts.js';
@@ -68,6 +68,20 @@ describe('compute-sanitizer', () => {
     expect(errorsIn('x\n========= ERROR SUMMARY: 1 error\n')).toBe(1);
     expect(errorsIn('========= RACECHECK SUMMARY: 3 hazards displayed (3 errors, 0 warnings)')).toBe(3);
     expect(errorsIn('killed')).toBeUndefined();
+  });
+
+  it('names what it found, once for each place', () => {
+    const race = (address: string): string => `========= Error: Race reported between Read access at one+0x${address}
+=========     and Write access at other+0x90 [16 hazards]
+=========`;
+    expect(foundIn(`router: 8 of 8\n${race('10')}\n${race('20')}`)).toEqual([
+      'Race reported between Read access at one',
+      'and Write access at other',
+    ]);
+    expect(foundIn('========= Invalid __global__ read of size 4 bytes\n=========     at main+0x1')).toEqual([
+      'Invalid __global__ read of size 4 bytes',
+    ]);
+    expect(foundIn('========= ERROR SUMMARY: 0 errors')).toEqual([]);
   });
 
   it('is found on the path, and nowhere else', () => {

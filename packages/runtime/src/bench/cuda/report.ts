@@ -30,6 +30,8 @@ export interface GpuReport {
   /** ISO 8601. */
   readonly date: string;
   /** Options of the run. */
+  /** What whoever ran it says of the circumstances. */
+  readonly note?: string;
   readonly command: readonly string[];
   /** 91900 is 9.19.0. */
   readonly cudnn: number;

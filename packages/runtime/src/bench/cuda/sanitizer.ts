@@ -6,7 +6,11 @@ import { delimiter, join } from 'node:path';
 /** The tools, and checks of which a tool says what is no fault of these kernels. */
 export const sanitizerTools = {
   memcheck: [],
-  racecheck: [],
+  /**
+   * It keeps every access of shared memory: the layer's products take it minutes, and other checks run its own kernels.
+   * Warps of cuDNN's attention order themselves by barriers that it does not know.
+   */
+  racecheck: ['layer', 'attention'],
   /** It does not see what libraries' products write by the tensor memory accelerator: readers of it seem to err. */
   initcheck: ['layer', "experts' products", 'attention'],
   /** Warps of cuDNN's attention go ways of their own between barriers. */
@@ -21,6 +25,8 @@ export interface SanitizerRun {
   /** As the tool's own summary counts them; absent where it told none, as when its time was over. */
   readonly errors?: number;
   readonly seconds: number;
+  /** What it found, once for each place: without addresses and counts. */
+  readonly found: readonly string[];
   /** The last lines of what it said. */
   readonly said: string;
 }
@@ -34,6 +40,7 @@ export interface SanitizerReport {
 
 const name = 'compute-sanitizer';
 const keptLines = 6;
+const keptPlaces = 40;
 /** Bytes that a tool may say before it is ended. */
 const mostSaid = 2 ** 26;
 
@@ -53,6 +60,15 @@ export function findSanitizer(
 export function errorsIn(text: string): number | undefined {
   const [, errors, hazards] = /ERROR SUMMARY: (\d+) errors?|RACECHECK SUMMARY: (\d+) hazards?/u.exec(text) ?? [];
   return errors === undefined && hazards === undefined ? undefined : Number(errors ?? hazards);
+}
+
+/** Errors by their first lines, `Race reported between Read access at kernel` and the other access among them. */
+export function foundIn(text: string): string[] {
+  const lines = [
+    ...text.matchAll(/^=+ (?:Error: |Warning: | *)((?:.*\b[Aa]ccess\b|Invalid|Uninitialized|Barrier).*)$/gmu),
+  ];
+  const places = lines.map(([, line = '']) => line.replaceAll(/\+?0x[\da-f]+|\[\d+ hazards?\]/gu, '').trim());
+  return [...new Set(places)].slice(0, keptPlaces);
 }
 
 /**
@@ -83,6 +99,7 @@ export async function runSanitizer({
         without,
         ...(errors === undefined ? {} : { errors }),
         seconds: (performance.now() - start) / 1e3,
+        found: foundIn(text),
         said: text.trim().split('\n').slice(-keptLines).join('\n'),
       };
       onRun(run);

@@ -16,7 +16,7 @@ export interface HostTraces {
   readonly services: readonly string[];
   /** In /dev/shm. */
   readonly files: readonly string[];
-  /** Of every card, taken by anybody. */
+  /** Of every card that jobs may use, taken by anybody. */
   readonly cardBytes: readonly number[];
 }
 
@@ -110,7 +110,10 @@ export const isNothing = ({ processes, services, files, cardBytes }: StartsRepor
 const mebibyte = 2 ** 20;
 const sharedMemory = '/dev/shm';
 
-/** Looks at this host: processes of this program's ranks and of the service, files, cards as nvidia-smi tells. */
+/**
+ * Looks at this host: processes of this program's ranks and of the service, files, cards as nvidia-smi tells. Of cards
+ * it looks at those that `CUDA_VISIBLE_DEVICES` leaves: others may work on the rest.
+ */
 export function lookAtHost(): HostTraces {
   const commands = readdirSync('/proc')
     .filter((name) => /^\d+$/u.test(name))
@@ -130,10 +133,10 @@ export function lookAtHost(): HostTraces {
   };
 }
 
-function usedMemory(): number[] {
-  const text = execFileSync('nvidia-smi', ['--query-gpu=memory.used', '--format=csv,noheader,nounits'], {
-    encoding: 'utf8',
-  });
+function usedMemory(visible = process.env['CUDA_VISIBLE_DEVICES'] ?? ''): number[] {
+  const query = ['--query-gpu=memory.used', '--format=csv,noheader,nounits'];
+  const cards = visible === '' ? [] : [`--id=${visible}`];
+  const text = execFileSync('nvidia-smi', [...query, ...cards], { encoding: 'utf8' });
   return text
     .trim()
     .split('\n')
