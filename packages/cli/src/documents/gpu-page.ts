@@ -174,7 +174,10 @@ function plannedBytes(): number {
   return totalBytes - contextBytes;
 }
 
-/** Read: weight, gradient and both moments in fp32, the gradient once more for its norm. Written: all but that, bf16. */
+/**
+ * Read in fp32: weight, gradient, both moments, and the gradient once more for its norm. Written: the weight and both
+ * moments, and the weight in bf16.
+ */
 const updateBytes = 5 * 4 + 3 * 4 + 2;
 
 /** Dense bf16 FLOP/s of the card of that name, as Monta's clusters of it have them; undefined where they have none. */

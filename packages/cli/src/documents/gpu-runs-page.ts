@@ -86,9 +86,9 @@ const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
     sanitizer === undefined || sanitizer.runs.length === 0
       ? 'The host has none.'
       : `${sanitizer.version ?? ''} initcheck does not see what libraries' products write by the tensor memory \
-accelerator, so that kernels which read it would seem to err. Warps of cuDNN's attention go ways of their own and order \
-themselves by barriers of the hardware: synccheck and racecheck take that for faults. racecheck leaves out the layer, \
-whose products take it minutes; its kernels run in other checks.
+accelerator, so that kernels which read it would seem to err. Warps of cuDNN's attention go ways of their own and \
+order themselves by barriers of the hardware: synccheck and racecheck take that for faults. racecheck leaves out the \
+layer, whose products take it minutes; its kernels run in other checks.
 
 ${table(
   ['tool', 'checks', 'errors', 's'],
