@@ -94,8 +94,12 @@ export const movedBytes = (frozen: boolean): { readonly forward: number; readonl
   frozen ? { forward: weightBytes.forward, backward: weightBytes.forward } : weightBytes;
 
 /** Host time of a layer that launches parts of its forward again; most of a layer's kernels are the experts'. */
-export const launchedAgain = (launching: number, again: Again, { hostAgain }: StepConstants): number =>
-  launching * (1 + (hostAgain * (again.projections + 2 * again.exchange)) / 3);
+export const launchedAgain = (
+  launching: number,
+  projections: number,
+  exchange: number,
+  { hostAgain }: StepConstants,
+): number => launching * (1 + (hostAgain * (projections + 2 * exchange)) / 3);
 
 /** What is seen of the time in which products move weights: a share of the products' own time runs beside it. */
 export const shownWeights = (moving: number, products: number, { weightsBeside }: StepConstants): number =>
@@ -310,7 +314,7 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
   const sum = (pass: 'forward' | 'backward'): number => computed(pass) + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;
   const device = sum('forward') + sum('backward');
-  const host = together(device, launchedAgain(work.launching, again, c)) - device;
+  const host = together(device, launchedAgain(work.launching, again.projections, again.exchange, c)) - device;
   return {
     gemm: both(gemm),
     grouped: both(grouped),

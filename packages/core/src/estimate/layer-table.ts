@@ -14,7 +14,6 @@ import {
   shownOfTp,
   shownWeights,
   together,
-  type Again,
   type PriceContext,
 } from './layer-prices.js';
 import { isDual, type RecomputeSetting, type RunSetting } from './run-setting.js';
@@ -22,6 +21,9 @@ import { place, placeOfDispatcher, valueAt, valuesOfEnds, valuesOfKind, type Spl
 
 /** Places of a layer's seconds, of its parameters on the rank, and of seconds on the network. */
 export const passAt = { forward: 0, backward: 1, weightGradient: 2, dense: 3, expert: 4, network: 5 } as const;
+
+/** Places of shares that run again. */
+const againAt = { projections: 0, core: 1, dense: 2, experts: 3, elements: 4, exchange: 5 } as const;
 
 /** Numbers of a kind. */
 export const widthOfKind = 6;
@@ -38,7 +40,7 @@ export class LayerTable {
   readonly #setting: Pick<RunSetting, 'frozen' | 'sequence'>;
   readonly #width: number;
   readonly #bytes: ReturnType<typeof movedBytes>;
-  readonly #again = new Map<RecomputeSetting, Again>();
+  readonly #again = new Map<RecomputeSetting, Float64Array>();
   #lines: SplitLines | undefined;
   #exchange: Float64Array | undefined;
   /** Changes with the split, so that what is kept of another one is told apart. */
@@ -46,6 +48,8 @@ export class LayerTable {
   /** Whose passes a slot holds: of which split, micro-batch and exchange, and with which recomputation. */
   readonly #splits = new Float64Array(slots);
   readonly #keys = new Float64Array(slots);
+  /** A kind's values at the tokens at hand, by `place`. */
+  readonly #now = new Float64Array(valuesOfKind);
   readonly #recomputes: (RecomputeSetting | undefined)[] = Array.from({ length: slots }, () => undefined);
   #worked = 0;
 
@@ -89,10 +93,11 @@ export class LayerTable {
     return to;
   }
 
-  #againOf(recompute: RecomputeSetting): Again {
+  #againOf(recompute: RecomputeSetting): Float64Array {
     const known = this.#again.get(recompute);
     if (known !== undefined) return known;
-    const made = runAgain(recompute);
+    const { projections, core, dense, experts, elements, exchange } = runAgain(recompute);
+    const made = Float64Array.of(projections, core, dense, experts, elements, exchange);
     this.#again.set(recompute, made);
     return made;
   }
@@ -101,29 +106,38 @@ export class LayerTable {
     const { constants: c, rates, imbalance } = this.#context;
     const { frozen, sequence } = this.#setting;
     const tokens = (setting.microBatch * sequence) / setting.layout.cp;
-    const again = this.#againOf(setting.recompute);
-    const { values } = this;
     const learnt = frozen ? 1 : 2;
+    const again = this.#againOf(setting.recompute);
+    const projectionsAgain = again[againAt.projections] ?? 0;
+    const coreAgain = again[againAt.core] ?? 0;
+    const exchangeAgain = again[againAt.exchange] ?? 0;
+    const ofDense = learnt + (again[againAt.dense] ?? 0);
+    const ofExperts = learnt + (again[againAt.experts] ?? 0);
+    const ofElements = 2 + (again[againAt.elements] ?? 0);
+    const { values } = this;
+    const now = this.#now;
+    const tpShown = shownOfTp(setting, c);
     const exchangeAt = placeOfDispatcher[setting.dispatcher];
     const epRate = pricedRate(setting.dispatcher, c);
     for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
-      const projections = valueAt(layers, from + place.projections, tokens);
-      const feedForward = valueAt(layers, from + place.feedForward, tokens);
-      const grouped = valueAt(layers, from + place.grouped, tokens);
-      const elements = valueAt(layers, from + place.elements, tokens);
-      const attention = valueAt(layers, from + place.attention, tokens);
-      const tp = valueAt(layers, from + place.tp, tokens) * shownOfTp(setting, c);
+      for (let value = 0; value < valuesOfKind; value++) now[value] = valueAt(layers, from + value, tokens);
+      const projections = now[place.projections] ?? 0;
+      const feedForward = now[place.feedForward] ?? 0;
+      const grouped = now[place.grouped] ?? 0;
+      const elements = now[place.elements] ?? 0;
+      const attention = now[place.attention] ?? 0;
+      const tp = (now[place.tp] ?? 0) * tpShown;
       const cp = (exchange[kind] ?? 0) * tokens;
-      const ep = valueAt(layers, from + exchangeAt, tokens) * imbalance;
-      const epBackward = again.exchange * ep + valueAt(layers, from + exchangeAt + 1, tokens) * imbalance;
-      const dense = valueAt(layers, from + place.dense, tokens);
-      const expert = valueAt(layers, from + place.expert, tokens);
+      const ep = (now[exchangeAt] ?? 0) * imbalance;
+      const epBackward = exchangeAgain * ep + (now[exchangeAt + 1] ?? 0) * imbalance;
+      const dense = now[place.dense] ?? 0;
+      const expert = now[place.expert] ?? 0;
       const denseByte = dense / rates.memory;
       const expertByte = expert / rates.memory;
       const products = projections + feedForward;
-      const denseBackward = (learnt + again.projections) * projections + (learnt + again.dense) * feedForward;
-      const expertsBackward = (learnt + again.experts) * grouped;
-      const attentionBackward = valueAt(layers, from + place.attentionBackward, tokens) + again.core * attention;
+      const denseBackward = (learnt + projectionsAgain) * projections + ofDense * feedForward;
+      const expertsBackward = ofExperts * grouped;
+      const attentionBackward = (now[place.attentionBackward] ?? 0) + coreAgain * attention;
       const forwardWork =
         products +
         grouped +
@@ -135,18 +149,18 @@ export class LayerTable {
         denseBackward +
         expertsBackward +
         attentionBackward +
-        (2 + again.elements) * elements +
+        ofElements * elements +
         shownWeights(denseByte * this.#bytes.backward, denseBackward, c) +
         shownWeights(expertByte * this.#bytes.backward, expertsBackward, c);
       const shownEp = shownOfEp(setting, c, ep + epBackward, forwardWork + backwardWork);
       const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownEp;
       const backward =
         backwardWork +
-        (1 + again.projections) * tp +
+        (1 + projectionsAgain) * tp +
         Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
         epBackward * shownEp;
       const device = forward + backward;
-      const launching = launchedAgain(valueAt(layers, from + place.launching, tokens), again, c);
+      const launching = launchedAgain(now[place.launching] ?? 0, projectionsAgain, exchangeAgain, c);
       const slower = together(device, launching) / device;
       values[at + passAt.forward] = forward * slower;
       values[at + passAt.backward] = backward * slower;

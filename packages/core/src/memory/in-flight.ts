@@ -3,7 +3,13 @@
  * passes of each kind it keeps the activations while another one runs.
  */
 import type { MoeModel } from '../model/model.js';
-import { passesInFlight, pipelineOrder } from '../schedule/pipeline-order.js';
+import {
+  checkPipeline,
+  chunkOf,
+  passesInFlight,
+  warmUpPasses,
+  type PipelineShape,
+} from '../schedule/pipeline-order.js';
 import { stageChunks, type Chunk } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
 
@@ -60,16 +66,51 @@ function runsOf(moeLayers: readonly boolean[], { firstLayer, endLayer }: Chunk):
   return runs;
 }
 
-/** Adds a state unless one that is known keeps as much; those that it outdoes go. */
-function addState(states: InFlight[], state: InFlight): void {
-  const outdoes = (one: InFlight, other: InFlight): boolean =>
-    one.kept.every((count, place) => count >= (other.kept[place] ?? 0));
-  if (states.some((known) => outdoes(known, state))) return;
-  for (let index = states.length - 1; index >= 0; index--) {
-    const known = states[index];
-    if (known !== undefined && outdoes(state, known)) states.splice(index, 1);
+/** Rows of counts of which none has as many as another in every place. */
+class MostKept {
+  readonly #width: number;
+  #rows = new Int32Array(0);
+  #end = 0;
+
+  constructor(width: number) {
+    this.#width = width;
   }
-  states.push(state);
+
+  /** A row, unless one that is there has as many; those that it outdoes go. */
+  add(kept: Int32Array): void {
+    const width = this.#width;
+    for (let row = 0; row < this.#end; row += width) if (this.#lacks(row, kept, 1) === 0) return;
+    let left = 0;
+    for (let row = 0; row < this.#end; row += width) {
+      if (this.#lacks(row, kept, -1) === 0) continue;
+      this.#rows.copyWithin(left, row, row + width);
+      left += width;
+    }
+    this.#end = left + width;
+    if (this.#end > this.#rows.length) {
+      const more = new Int32Array(8 * this.#end);
+      more.set(this.#rows);
+      this.#rows = more;
+    }
+    this.#rows.set(kept, left);
+  }
+
+  /** Places in which a row has fewer than is kept; with sign -1 those in which it has more. */
+  #lacks(row: number, kept: Int32Array, sign: number): number {
+    let lacking = 0;
+    for (let place = 0; place < kept.length; place++)
+      if (((kept[place] ?? 0) - (this.#rows[row + place] ?? 0)) * sign > 0) lacking += 1;
+    return lacking;
+  }
+
+  states(pass: InFlight['pass'], kind: ChunkKind): InFlight[] {
+    const width = this.#width;
+    return Array.from({ length: this.#end / width }, (_, row) => ({
+      pass,
+      kind,
+      kept: [...this.#rows.subarray(row * width, (row + 1) * width)],
+    }));
+  }
 }
 
 /**
@@ -100,31 +141,59 @@ function single<T>([one]: readonly T[]): T {
   return one;
 }
 
+/** What a stage keeps while passes run, by the place of the kind at work. */
+interface KeptBeside {
+  readonly forward: readonly MostKept[];
+  readonly backward: readonly MostKept[];
+}
+
+/** `placeOf`: by chunk, the place of its kind. */
+function addPasses(to: KeptBeside, pipeline: PipelineShape, stage: number, placeOf: Int32Array): void {
+  const { stages, virtual, microBatches } = pipeline;
+  const total = microBatches * virtual;
+  const warmUp = warmUpPasses(pipeline, stage);
+  const kept = new Int32Array(to.forward.length);
+  // In the order of `pipelineOrder`. A round of all chunks behind the first backward finds what the one before has
+  // found, or less.
+  const end = Math.min(total, stages * virtual);
+  for (let number = -warmUp; number < end; number++) {
+    if (warmUp + number < total) {
+      const place = placeOf[chunkOf(pipeline, 'forward', warmUp + number)] ?? 0;
+      to.forward[place]?.add(kept);
+      kept[place] = (kept[place] ?? 0) + 1;
+    }
+    if (number < 0) continue;
+    const place = placeOf[chunkOf(pipeline, 'backward', number)] ?? 0;
+    to.backward[place]?.add(kept);
+    kept[place] = (kept[place] ?? 0) - 1;
+  }
+}
+
 /** Throws `InputError` for stages or micro-batches that do not divide. */
 export function stagePasses(step: StepShape, stage: number, known = new ChunkKinds()): StagePasses {
   const { model, layout, microBatches, virtualStages = 1 } = step;
   const pipeline = { stages: layout.pp, virtual: virtualStages, microBatches };
+  checkPipeline(pipeline);
   const chunks = stageChunks(step, stage).map((chunk) => known.of(model, chunk));
-  if (virtualStages === 1) {
-    const kind = single(chunks);
+  const kinds = [...new Set(chunks)];
+  if (kinds.length === 1) {
+    const kind = single(kinds);
     const kept = passesInFlight(pipeline, stage);
     return {
-      kinds: chunks,
+      kinds,
       states: [
         { pass: 'forward', kind, kept: [kept - 1] },
         { pass: 'backward', kind, kept: [kept] },
       ],
     };
   }
-  const kinds = [...new Set(chunks)];
-  const placeOf = chunks.map((kind) => kinds.indexOf(kind));
-  const kept = kinds.map(() => 0);
-  const states = { forward: kinds.map((): InFlight[] => []), backward: kinds.map((): InFlight[] => []) };
-  for (const { pass, chunk } of pipelineOrder(pipeline, stage)) {
-    const place = placeOf[chunk] ?? 0;
-    const kind = kinds[place];
-    if (kind !== undefined) addState(states[pass][place] ?? [], { pass, kind, kept: [...kept] });
-    kept[place] = (kept[place] ?? 0) + (pass === 'forward' ? 1 : -1);
-  }
-  return { kinds, states: [...states.forward, ...states.backward].flat() };
+  const most = (): MostKept[] => kinds.map(() => new MostKept(kinds.length));
+  const kept: KeptBeside = { forward: most(), backward: most() };
+  const placeOf = Int32Array.from(chunks, (kind) => kinds.indexOf(kind));
+  addPasses(kept, pipeline, stage, placeOf);
+  const states = kinds.flatMap((kind, place) => [
+    ...(kept.forward[place]?.states('forward', kind) ?? []),
+    ...(kept.backward[place]?.states('backward', kind) ?? []),
+  ]);
+  return { kinds, states };
 }

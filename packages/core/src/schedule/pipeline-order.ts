@@ -37,6 +37,16 @@ export function warmUpPasses({ stages, virtual, microBatches }: PipelineShape, s
   return Math.min(passes, microBatches * virtual);
 }
 
+/** The chunk of a stage's forward or backward pass, of those in order the one with this number. */
+export function chunkOf(
+  { stages, virtual }: Pick<PipelineShape, 'stages' | 'virtual'>,
+  pass: PipelinePass['pass'],
+  number: number,
+): number {
+  const turn = Math.floor((number % (stages * virtual)) / stages);
+  return pass === 'forward' ? turn : virtual - 1 - turn;
+}
+
 /** The passes of a stage, in order. */
 export function pipelineOrder(shape: PipelineShape, stage: number): PipelinePass[] {
   checkPipeline(shape);
@@ -45,9 +55,7 @@ export function pipelineOrder(shape: PipelineShape, stage: number): PipelinePass
   const at = (pass: PipelinePass['pass'], number: number): PipelinePass => {
     if (virtual === 1) return { pass, chunk: 0, microBatch: number };
     const round = Math.floor(number / (stages * virtual));
-    const turn = Math.floor((number % (stages * virtual)) / stages);
-    const chunk = pass === 'forward' ? turn : virtual - 1 - turn;
-    return { pass, chunk, microBatch: round * stages + (number % stages) };
+    return { pass, chunk: chunkOf(shape, pass, number), microBatch: round * stages + (number % stages) };
   };
   const warmUp = warmUpPasses(shape, stage);
   const order = Array.from({ length: warmUp }, (_, number) => at('forward', number));

@@ -35,6 +35,7 @@ describe('what would change a plan', () => {
     }));
     const prices = {
       memoryBytes: () => 0,
+      leastMemoryBytes: () => 0,
       floorSeconds: () => 0,
       // The first pays for what crosses nodes.
       seconds: ({
