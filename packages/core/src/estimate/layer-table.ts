@@ -103,72 +103,75 @@ export class LayerTable {
   }
 
   #work({ layers, ends }: SplitLines, exchange: Float64Array, setting: RunSetting, to: number): void {
-    const { constants: c, rates, imbalance } = this.#context;
-    const { frozen, sequence } = this.#setting;
-    const tokens = (setting.microBatch * sequence) / setting.layout.cp;
-    const learnt = frozen ? 1 : 2;
+    const tokens = (setting.microBatch * this.#setting.sequence) / setting.layout.cp;
     const again = this.#againOf(setting.recompute);
+    const now = this.#now;
+    for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
+      for (let value = 0; value < valuesOfKind; value++) now[value] = valueAt(layers, from + value, tokens);
+      this.#workKind(setting, again, (exchange[kind] ?? 0) * tokens, at);
+    }
+    for (let end = 0; end < valuesOfEnds; end++) this.values[to + this.ends + end] = valueAt(ends, end, tokens);
+  }
+
+  /** Of a kind whose values are in `#now`, with so much communication of CP. */
+  #workKind(setting: RunSetting, again: Float64Array, cp: number, at: number): void {
+    const { constants: c, rates, imbalance } = this.#context;
+    const { frozen } = this.#setting;
+    const { values } = this;
+    const now = this.#now;
+    const learnt = frozen ? 1 : 2;
     const projectionsAgain = again[againAt.projections] ?? 0;
-    const coreAgain = again[againAt.core] ?? 0;
     const exchangeAgain = again[againAt.exchange] ?? 0;
     const ofDense = learnt + (again[againAt.dense] ?? 0);
     const ofExperts = learnt + (again[againAt.experts] ?? 0);
     const ofElements = 2 + (again[againAt.elements] ?? 0);
-    const { values } = this;
-    const now = this.#now;
-    const tpShown = shownOfTp(setting, c);
     const exchangeAt = placeOfDispatcher[setting.dispatcher];
-    const epRate = pricedRate(setting.dispatcher, c);
-    for (let kind = 0, from = 0, at = to; kind < exchange.length; kind++, from += valuesOfKind, at += widthOfKind) {
-      for (let value = 0; value < valuesOfKind; value++) now[value] = valueAt(layers, from + value, tokens);
-      const projections = now[place.projections] ?? 0;
-      const feedForward = now[place.feedForward] ?? 0;
-      const grouped = now[place.grouped] ?? 0;
-      const elements = now[place.elements] ?? 0;
-      const attention = now[place.attention] ?? 0;
-      const tp = (now[place.tp] ?? 0) * tpShown;
-      const cp = (exchange[kind] ?? 0) * tokens;
-      const ep = (now[exchangeAt] ?? 0) * imbalance;
-      const epBackward = exchangeAgain * ep + (now[exchangeAt + 1] ?? 0) * imbalance;
-      const dense = now[place.dense] ?? 0;
-      const expert = now[place.expert] ?? 0;
-      const denseByte = dense / rates.memory;
-      const expertByte = expert / rates.memory;
-      const products = projections + feedForward;
-      const denseBackward = (learnt + projectionsAgain) * projections + ofDense * feedForward;
-      const expertsBackward = ofExperts * grouped;
-      const attentionBackward = (now[place.attentionBackward] ?? 0) + coreAgain * attention;
-      const forwardWork =
-        products +
-        grouped +
-        attention +
-        elements +
-        shownWeights(denseByte * this.#bytes.forward, products, c) +
-        shownWeights(expertByte * this.#bytes.forward, grouped, c);
-      const backwardWork =
-        denseBackward +
-        expertsBackward +
-        attentionBackward +
-        ofElements * elements +
-        shownWeights(denseByte * this.#bytes.backward, denseBackward, c) +
-        shownWeights(expertByte * this.#bytes.backward, expertsBackward, c);
-      const shownEp = shownOfEp(setting, c, ep + epBackward, forwardWork + backwardWork);
-      const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownEp;
-      const backward =
-        backwardWork +
-        (1 + projectionsAgain) * tp +
-        Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
-        epBackward * shownEp;
-      const device = forward + backward;
-      const launching = launchedAgain(now[place.launching] ?? 0, projectionsAgain, exchangeAgain, c);
-      const slower = together(device, launching) / device;
-      values[at + passAt.forward] = forward * slower;
-      values[at + passAt.backward] = backward * slower;
-      values[at + passAt.weightGradient] = frozen ? 0 : products + grouped;
-      values[at + passAt.dense] = dense;
-      values[at + passAt.expert] = expert;
-      values[at + passAt.network] = networkSeconds(this.#context, setting.layout, 3 * cp, epRate * (ep + epBackward));
-    }
-    for (let end = 0; end < valuesOfEnds; end++) values[to + this.ends + end] = valueAt(ends, end, tokens);
+    const projections = now[place.projections] ?? 0;
+    const feedForward = now[place.feedForward] ?? 0;
+    const grouped = now[place.grouped] ?? 0;
+    const elements = now[place.elements] ?? 0;
+    const attention = now[place.attention] ?? 0;
+    const tp = (now[place.tp] ?? 0) * shownOfTp(setting, c);
+    const ep = (now[exchangeAt] ?? 0) * imbalance;
+    const epBackward = exchangeAgain * ep + (now[exchangeAt + 1] ?? 0) * imbalance;
+    const dense = now[place.dense] ?? 0;
+    const expert = now[place.expert] ?? 0;
+    const denseByte = dense / rates.memory;
+    const expertByte = expert / rates.memory;
+    const products = projections + feedForward;
+    const denseBackward = (learnt + projectionsAgain) * projections + ofDense * feedForward;
+    const expertsBackward = ofExperts * grouped;
+    const attentionBackward = (now[place.attentionBackward] ?? 0) + (again[againAt.core] ?? 0) * attention;
+    const forwardWork =
+      products +
+      grouped +
+      attention +
+      elements +
+      shownWeights(denseByte * this.#bytes.forward, products, c) +
+      shownWeights(expertByte * this.#bytes.forward, grouped, c);
+    const backwardWork =
+      denseBackward +
+      expertsBackward +
+      attentionBackward +
+      ofElements * elements +
+      shownWeights(denseByte * this.#bytes.backward, denseBackward, c) +
+      shownWeights(expertByte * this.#bytes.backward, expertsBackward, c);
+    const shownEp = shownOfEp(setting, c, ep + epBackward, forwardWork + backwardWork);
+    const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownEp;
+    const backward =
+      backwardWork +
+      (1 + projectionsAgain) * tp +
+      Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
+      epBackward * shownEp;
+    const exchanged = pricedRate(setting.dispatcher, c) * (ep + epBackward);
+    const device = forward + backward;
+    const launching = launchedAgain(now[place.launching] ?? 0, projectionsAgain, exchangeAgain, c);
+    const slower = together(device, launching) / device;
+    values[at + passAt.forward] = forward * slower;
+    values[at + passAt.backward] = backward * slower;
+    values[at + passAt.weightGradient] = frozen ? 0 : products + grouped;
+    values[at + passAt.dense] = dense;
+    values[at + passAt.expert] = expert;
+    values[at + passAt.network] = networkSeconds(this.#context, setting.layout, 3 * cp, exchanged);
   }
 }

@@ -5,8 +5,7 @@ import { countParameters, layerParameters } from '../../model/parameters.js';
 import { maxOf } from '../../units/lists.js';
 import type { Layout } from '../../layout/layout.js';
 import { limitsOf } from '../space/frameworks.js';
-import type { PlanProblem } from '../space/problem.js';
-import type { Batching } from '../space/climb.js';
+import type { PlanProblem, SpacePoint } from '../space/problem.js';
 
 /** Bytes of an element of activations in 16 bits. */
 const activationBytes = 2;
@@ -42,6 +41,9 @@ function sharedBytes(problem: PlanProblem, name: SharingName, hosts: boolean): S
   if (!hosts || !hostStates.includes(name)) add(rule.optimizer, main + firstMoment + secondMoment);
   return bytes;
 }
+
+/** How layers lie on stages. */
+type Split = Pick<SpacePoint, 'virtualStages' | 'layersOfStages'>;
 
 export class Bounds {
   readonly #problem: PlanProblem;
@@ -92,7 +94,7 @@ export class Bounds {
   }
 
   /** Bytes of states on the first stage, as far as its layers go. `fewest`: as `fewestLayers`. */
-  firstStateBytes(layout: Layout, { virtualStages, layersOfStages }: Batching, fewest: number): number {
+  firstStateBytes(layout: Layout, { virtualStages, layersOfStages }: Split, fewest: number): number {
     // In a V the first device holds the last of two chunks.
     const folded = layersOfStages?.at(-1) ?? fewest - 2 * (1 + this.#problem.model.multiTokenLayers);
     const layers = virtualStages === 2 ? fewest + Math.max(0, Math.min(fewest, folded)) : virtualStages * fewest;
@@ -103,14 +105,15 @@ export class Bounds {
    * Bytes of activations on the first stage under full recomputation: the input of each of its layers for every
    * micro-batch that it holds at a time. `fewest`: as `fewestLayers`.
    */
-  activationBytes({ tp, cp, pp }: Layout, batching: Batching, fewest: number): number {
+  activationBytes({ layout, virtualStages, microBatch, microBatches }: SpacePoint, fewest: number): number {
+    const { tp, cp, pp } = layout;
     const { model, sequence } = this.#problem;
-    const inputs = fewest * batching.virtualStages * Math.min(batching.microBatches, pp);
-    return (inputs * batching.microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
+    const inputs = fewest * virtualStages * Math.min(microBatches, pp);
+    return (inputs * microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
   }
 
   /** Layers of the first stage's every chunk at least: ends may hold fewer than the others. */
-  fewestLayers({ pp }: Layout, { virtualStages, layersOfStages }: Batching): number {
+  fewestLayers({ pp }: Layout, { virtualStages, layersOfStages }: Split): number {
     const { layers } = this.#problem.model;
     const stages = pp * virtualStages;
     if (layersOfStages !== undefined) return layersOfStages[0] ?? 0;

@@ -200,6 +200,9 @@ function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
 export const exchangeOf = ({ dispatcher, precision }: Pick<Way, 'dispatcher' | 'precision'>): number =>
   dispatchKinds.indexOf(dispatcher) * computePrecisions.length + computePrecisions.indexOf(precision);
 
+/** Numbers that `exchangeOf` gives. */
+export const exchangeKinds = dispatchKinds.length * computePrecisions.length;
+
 /** What may be kept, and those of it that are chosen from, by what chooses them. */
 interface Keepings {
   readonly all: readonly Keeping[];

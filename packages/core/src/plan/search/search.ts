@@ -5,13 +5,13 @@
  */
 import type { RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
-import { minOf } from '../../units/lists.js';
 import { legalLayouts } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { bySharing, exchangeOf, type Branch, type Keeping, type Options, type Way } from './options.js';
+import { countAt, Counts, type SearchCounts } from './counts.js';
+import { bySharing, exchangeKinds, type Branch, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, passingSettings, settingOf } from './settings.js';
-import { SharedOptions, type Shared } from './shared-options.js';
+import { SharedOptions, type Group, type Shared } from './shared-options.js';
 import type { StepModel } from './step-model.js';
 import { whyNothing } from './why-nothing.js';
 
@@ -20,21 +20,6 @@ export interface Candidate {
   readonly setting: RunSetting;
   readonly seconds: number;
   readonly memoryBytes: number;
-}
-
-/** Settings of the space by what became of them: the second to the fourth add up to the first. */
-export interface SearchCounts {
-  readonly represented: number;
-  /** Not even with everything computed again and shared do they fit. */
-  readonly prunedByMemory: number;
-  /** FLOPs at peak, larger micro-batches without a bubble, or less recomputation take no less than what is known. */
-  readonly prunedByTime: number;
-  /** Priced by the model. */
-  readonly priced: number;
-  /** Asked for their memory. */
-  readonly weighed: number;
-  /** Prices of layouts that bound theirs, beside `priced`. */
-  readonly floors: number;
 }
 
 export interface SearchProgress {
@@ -62,22 +47,26 @@ interface Entry {
   readonly floorSeconds: number;
 }
 
-/**
- * Least times of a layout at a micro-batch, by `exchangeOf`, and how many times those take without what fills the
- * bubble.
- */
-interface Floors {
-  readonly floors: readonly (number | undefined)[];
-  readonly waiting: number;
-}
-
 /** What of a point is known of its memory: bytes by keeping, and whether a sort of schedule has room at all. */
 interface Weights {
   readonly bytes: (Map<Keeping, number> | undefined)[];
   readonly room: (boolean | undefined)[];
 }
 
-const crossesOnce = ({ dispatcher }: Pick<Way, 'dispatcher'>): boolean => dispatcher === 'deduplicated';
+/** A setting of a point, and its seconds. */
+interface Priced {
+  readonly point: SpacePoint;
+  readonly branch: Branch;
+  readonly keeping: Keeping;
+  readonly seconds: number;
+}
+
+/** What may be kept under one rule of sharing, its place among such, and the least seconds that it takes. */
+interface Alike {
+  readonly place: number;
+  readonly keepings: readonly Keeping[];
+  readonly seconds: number;
+}
 
 /** Layouts that are priced between two reports, and those that are looked at for a runner-up of a kind. */
 const [between, layoutsOfKind] = [16, 4];
@@ -92,13 +81,16 @@ export class Search {
   readonly #passing: ReturnType<typeof passingSettings>;
   readonly #kinds = new Map<string, Candidate>();
   readonly #shared: SharedOptions;
-  readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
+  readonly #counts = new Counts();
   readonly #kept: number;
   #best: Candidate | undefined;
   #fastest: readonly Candidate[] = [];
   /** What a price has to beat: the last of the fastest, or behind the search the best of a kind. */
   #beaten = Infinity;
   #complete = false;
+  /** Least times of the layout at hand, by where its micro-batches have theirs and `exchangeOf`. */
+  #floors = new Float64Array(exchangeKinds);
+  readonly #floorsAt = new Map<number, number>();
 
   /** `kept`: how many of the fastest are wanted. */
   constructor(problem: PlanProblem, model: StepModel, kept = 1) {
@@ -118,7 +110,7 @@ export class Search {
       best: this.#best,
       others: others.sort((a, b) => a.seconds - b.seconds),
       fastest: this.#fastest,
-      counts: { ...this.#counts },
+      counts: this.#counts.all,
       complete: this.#complete,
     };
   }
@@ -126,19 +118,19 @@ export class Search {
   /** Searches, and reports now and then. Throws `InputError` where the space is empty. */
   *run(): Generator<SearchProgress, SearchResult> {
     const entries = this.#entries();
-    if (this.#counts.represented === 0) throw whyNothing(this.#problem);
+    if (this.#counts.all.represented === 0) throw whyNothing(this.#problem);
     for (const [index, entry] of entries.entries()) {
-      if (index % between === 0) yield { done: index / entries.length, counts: { ...this.#counts }, best: this.#best };
-      if (entry.floorSeconds >= this.#beaten) this.#counts.prunedByTime += entry.shared.settings;
+      if (index % between === 0) yield { done: index / entries.length, counts: this.#counts.all, best: this.#best };
+      if (entry.floorSeconds >= this.#beaten) this.#counts.add(countAt.prunedByTime, entry.shared.settings);
       else this.#searchLayout(entry);
     }
     this.#complete = true;
-    const { counts } = this.result;
+    const counts = this.#counts.all;
     for (const kind of byDimensions(entries)) {
       yield { done: 1, counts, best: this.#best };
       this.#searchKind(kind);
     }
-    Object.assign(this.#counts, counts);
+    this.#counts.all = counts;
     return this.result;
   }
 
@@ -154,182 +146,228 @@ export class Search {
     const entries: Entry[] = [];
     for (const layout of legalLayouts(this.#problem)) {
       const shared = this.#shared.of(layout);
-      this.#counts.represented += shared.settings;
-      if (this.#bounds.stateBytes(layout) > this.#capacity) this.#counts.prunedByMemory += shared.settings;
-      else if (shared.settings > 0) {
-        const floors = this.#floorsOf(layout, shared, shared.microBatch);
-        entries.push({ layout, shared, floorSeconds: minOf(floors.filter((one) => one !== undefined)) });
-      }
+      this.#counts.add(countAt.represented, shared.settings);
+      if (this.#bounds.stateBytes(layout) > this.#capacity) this.#counts.add(countAt.prunedByMemory, shared.settings);
+      else if (shared.settings > 0)
+        entries.push({ layout, shared, floorSeconds: this.#writeFloors(layout, shared, shared.microBatch, 0) });
     }
     return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
   }
 
   /**
-   * What a step of a layout takes at least with a micro-batch, by `exchangeOf`: without a bubble, with the least
-   * recomputation, and with the experts' exchange beside other work whether it can be there or not.
+   * Writes what a step of a layout takes at least with a micro-batch, with the least recomputation; returns the least
+   * of it.
    */
-  #floorsOf(layout: Layout, { first, exchanges }: Shared, microBatch: number): (number | undefined)[] {
-    const floors: (number | undefined)[] = [];
+  #writeFloors(layout: Layout, { first, floors }: Shared, microBatch: number, to: number): number {
+    let least = Infinity;
     const keeping = first?.keepings[0];
-    if (keeping === undefined) return floors;
+    if (keeping === undefined) return least;
     const microBatches = this.#problem.globalBatch / (layout.dp * microBatch);
-    const point = { layout, virtualStages: 1, microBatch, microBatches };
-    for (const { dispatcher: own, precision } of exchanges) {
-      // A token that crosses once a domain takes no longer than one that crosses once an expert.
-      const dispatcher = own === 'all_to_all' && exchanges.some(crossesOnce) ? 'deduplicated' : own;
-      const at = exchangeOf({ dispatcher, precision });
-      if (floors[at] === undefined) {
-        this.#counts.floors += 1;
-        const way: Way = { dispatcher, precision, schedule: '1f1b', rankOrder: 'dp-pp', overlapsExperts: true };
-        floors[at] = this.#model.floorSeconds(this.#passing(point, way, keeping));
-      }
-      floors[exchangeOf({ dispatcher: own, precision })] = floors[at];
+    const point = { layout, virtualStages: 1, layersOfStages: undefined, microBatch, microBatches };
+    for (let index = 0; index < floors.length; index++) {
+      const floor = floors[index];
+      if (floor === undefined) continue;
+      this.#counts.add(countAt.floors, 1);
+      const seconds = this.#model.floorSeconds(this.#passing(point, floor.way, keeping));
+      for (let at = 0; at < floor.exchanges.length; at++) this.#floors[to + (floor.exchanges[at] ?? 0)] = seconds;
+      least = Math.min(least, seconds);
     }
-    return floors;
+    return least;
+  }
+
+  /** Where the least times of the layout at hand with a micro-batch lie in `#floors`. */
+  #floorsOf(layout: Layout, shared: Shared, microBatch: number): number {
+    const known = this.#floorsAt.get(microBatch);
+    if (known !== undefined) return known;
+    const at = this.#floorsAt.size * exchangeKinds;
+    if (at === this.#floors.length) {
+      const more = new Float64Array(2 * at);
+      more.set(this.#floors);
+      this.#floors = more;
+    }
+    this.#floorsAt.set(microBatch, at);
+    this.#writeFloors(layout, shared, microBatch, at);
+    return at;
   }
 
   #searchLayout({ layout, shared, floorSeconds }: Entry): void {
-    const known = new Map<number, (number | undefined)[]>();
-    for (const { batchings, sorts } of shared.groups) {
-      const [anyBatching] = batchings;
-      if (anyBatching === undefined) continue;
-      const { virtualStages, layersOfStages } = anyBatching;
-      const fewest = this.#bounds.fewestLayers(layout, anyBatching);
-      const room = this.#capacity - this.#bounds.firstStateBytes(layout, anyBatching, fewest);
-      let full = false;
-      for (let index = 0; index < batchings.length; index++) {
-        const batching = batchings[index];
-        const open = shared.options.get(sorts[index] ?? 0);
-        if (batching === undefined || open === undefined) continue;
-        full ||= this.#bounds.activationBytes(layout, batching, fewest) > room;
-        if (full) {
-          this.#counts.prunedByMemory += open.settings;
-          continue;
-        }
-        const { microBatch, microBatches } = batching;
-        // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
-        const waiting = 1 + (layout.pp - 1) / (virtualStages * microBatches);
-        if (floorSeconds * (open.fills ? 1 : waiting) >= this.#beaten) {
-          this.#counts.prunedByTime += open.settings;
-          continue;
-        }
-        let floors = known.get(microBatch);
-        if (floors === undefined) {
-          floors = this.#floorsOf(layout, shared, microBatch);
-          known.set(microBatch, floors);
-        }
-        const point = { layout, virtualStages, layersOfStages, microBatch, microBatches };
-        full = !this.#searchPoint(point, open, { floors, waiting });
-      }
+    this.#floorsAt.clear();
+    for (let index = 0; index < shared.groups.length; index++) {
+      const group = shared.groups[index];
+      if (group !== undefined) this.#searchGroup(layout, shared, group, floorSeconds);
     }
   }
 
-  /** Prices what may be the fastest of a point. False where nothing of it fits. */
-  #searchPoint(point: SpacePoint, options: Options, { floors, waiting }: Floors): boolean {
-    const weights: Weights = { bytes: [], room: [] };
-    for (const branch of options.branches) {
-      const { way, keepings: open, sort } = branch;
-      this.#counts.prunedByTime += branch.settings - open.length;
-      const [first] = open;
-      if (first === undefined) continue;
-      if (weights.room[sort] === false) {
-        this.#counts.prunedByMemory += open.length;
+  #searchGroup(layout: Layout, shared: Shared, group: Group, floorSeconds: number): void {
+    const { virtualStages, layersOfStages, sizes, sorts } = group;
+    const fewest = this.#bounds.fewestLayers(layout, group);
+    const room = this.#capacity - this.#bounds.firstStateBytes(layout, group, fewest);
+    let full = false;
+    for (let index = 0; index < sizes.length; index++) {
+      const size = sizes[index];
+      const open = shared.options[sorts[index] ?? 0];
+      if (size === undefined || open === undefined) continue;
+      const { microBatch, microBatches } = size;
+      const point = { layout, virtualStages, layersOfStages, microBatch, microBatches };
+      full ||= this.#bounds.activationBytes(point, fewest) > room;
+      if (full) {
+        this.#counts.add(countAt.prunedByMemory, open.settings);
         continue;
       }
-      if ((floors[branch.exchange] ?? 0) * (branch.fills ? 1 : waiting) >= this.#beaten) {
-        this.#counts.prunedByTime += open.length;
-        continue;
-      }
-      const relaxed = this.#seconds(point, way, first);
-      if (relaxed >= this.#beaten) this.#counts.prunedByTime += open.length - 1;
-      else if (this.#bytes({ point, branch, keeping: first }, weights) <= this.#capacity) {
-        this.#counts.prunedByTime += open.length - 1;
-        this.#take({ point, branch, keeping: first, seconds: relaxed }, weights);
-      } else if (this.#hasRoom(point, branch, options, weights)) this.#searchKeepings(point, branch, weights);
-      else this.#counts.prunedByMemory += open.length - 1;
+      // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
+      const waiting = 1 + (layout.pp - 1) / (virtualStages * microBatches);
+      if (floorSeconds * (open.fills ? 1 : waiting) >= this.#beaten)
+        this.#counts.add(countAt.prunedByTime, open.settings);
+      else full = !this.#searchPoint(point, open, this.#floorsOf(layout, shared, microBatch), waiting);
     }
-    return options.branches.length === 0 || options.branches.some(({ sort }) => weights.room[sort] !== false);
-  }
-
-  /** Whether a point fits with everything computed again, under any rule of sharing. */
-  #hasRoom(point: SpacePoint, branch: Branch, { keepings }: Options, weights: Weights): boolean {
-    const last = keepings.at(-1)?.recompute;
-    // What a stage's passes keep does not depend on how rows travel.
-    // Those that share most come last, and have room most often.
-    return (weights.room[branch.sort] ??=
-      keepings.findLast(
-        (keeping) =>
-          keeping.recompute === last &&
-          this.#mayFit(point, branch, keeping) &&
-          this.#bytes({ point, branch, keeping }, weights) <= this.#capacity,
-      ) !== undefined);
   }
 
   /**
-   * Takes the fastest of what may be kept that fits. The first of a branch, no slower than any other, does not.
-   * Those of one rule of sharing lie together: the first costs least time, the last takes least memory.
+   * Prices what may be the fastest of a point. False where nothing of it fits. `floors`: where its least times lie;
+   * `waiting`: how many times those take without what fills the bubble.
    */
-  #searchKeepings(point: SpacePoint, branch: Branch, weights: Weights): void {
-    const { way, keepings: open } = branch;
-    const fits = (keeping: Keeping): boolean => this.#bytes({ point, branch, keeping }, weights) <= this.#capacity;
-    const found: { readonly keeping: Keeping; readonly seconds: number }[] = [];
-    for (const [index, alike] of bySharing(open).entries()) {
-      const [least] = alike;
-      const last = alike.at(-1);
-      if (least === undefined || last === undefined) continue;
-      if (!this.#mayFit(point, branch, last)) {
-        this.#counts.prunedByMemory += index === 0 ? alike.length - 1 : alike.length;
+  #searchPoint(point: SpacePoint, options: Options, floors: number, waiting: number): boolean {
+    const { branches } = options;
+    let weights: Weights | undefined;
+    for (let index = 0; index < branches.length; index++) {
+      const branch = branches[index];
+      const keeping = branch?.keepings[0];
+      if (branch === undefined || keeping === undefined) {
+        this.#counts.add(countAt.prunedByTime, branch?.settings ?? 0);
         continue;
       }
-      const seconds = index === 0 ? 0 : this.#seconds(point, way, least);
-      if (seconds >= this.#beaten) {
-        this.#counts.prunedByTime += alike.length - 1;
+      const open = branch.keepings.length;
+      this.#counts.add(countAt.prunedByTime, branch.settings - open);
+      if (weights?.room[branch.sort] === false) {
+        this.#counts.add(countAt.prunedByMemory, open);
         continue;
       }
-      if (!fits(last)) {
-        this.#counts.prunedByMemory += alike.length - 1;
+      if ((this.#floors[floors + branch.exchange] ?? 0) * (branch.fills ? 1 : waiting) >= this.#beaten) {
+        this.#counts.add(countAt.prunedByTime, open);
         continue;
       }
-      if (index > 0) found.push({ keeping: least, seconds });
-      for (const keeping of alike.slice(1)) found.push({ keeping, seconds: this.#seconds(point, way, keeping) });
+      const seconds = this.#seconds(point, branch.way, keeping);
+      if (seconds >= this.#beaten) this.#counts.add(countAt.prunedByTime, open - 1);
+      else this.#searchBranch({ point, branch, keeping, seconds }, options, (weights ??= { bytes: [], room: [] }));
     }
-    found.sort((a, b) => a.seconds - b.seconds);
-    const best = found.find(({ keeping, seconds }) => seconds < this.#beaten && fits(keeping));
-    if (best !== undefined) this.#take({ point, branch, ...best }, weights);
+    return weights === undefined || branches.some(({ sort }) => weights.room[sort] !== false);
+  }
+
+  /** Of a branch whose first would be the fastest. */
+  #searchBranch(first: Priced, options: Options, weights: Weights): void {
+    const { branch } = first;
+    const others = branch.keepings.length - 1;
+    if (this.#fits(first, first.keeping, weights)) {
+      this.#counts.add(countAt.prunedByTime, others);
+      this.#take(first, weights);
+    } else if (this.#hasRoom(first, options, weights)) this.#searchKeepings(first, weights);
+    else this.#counts.add(countAt.prunedByMemory, others);
+  }
+
+  /** Whether a point fits with everything computed again, under any rule of sharing. */
+  #hasRoom(at: Priced, { keepings }: Options, { bytes, room }: Weights): boolean {
+    const last = keepings.at(-1)?.recompute;
+    // What a stage's passes keep does not depend on how rows travel.
+    // Those that share most come last, and have room most often.
+    return (room[at.branch.sort] ??=
+      keepings.findLast(
+        (keeping) =>
+          keeping.recompute === last && this.#mayFit(at, keeping) && this.#fits(at, keeping, { bytes, room }),
+      ) !== undefined);
+  }
+
+  /** Takes the fastest of what may be kept that fits. `first` of the branch, no slower than any other, does not. */
+  #searchKeepings(first: Priced, weights: Weights): void {
+    let best: (Priced & Pick<Alike, 'place'>) | undefined;
+    for (const alike of this.#alikeWithRoom(first)) {
+      const { place, keepings, seconds } = alike;
+      // Of settings that take as long the first of the branch is taken.
+      const limit = best === undefined ? this.#beaten : best.seconds;
+      if (seconds > limit || (seconds === limit && place > (best?.place ?? -1))) {
+        this.#counts.add(countAt.prunedByTime, keepings.length - 1);
+        continue;
+      }
+      const last = keepings.at(-1);
+      if (last === undefined || !this.#fits(first, last, weights)) {
+        this.#counts.add(countAt.prunedByMemory, keepings.length - 1);
+        continue;
+      }
+      const found = this.#pricedOf(first, alike).find(
+        (one) =>
+          (one.seconds < limit || (one.seconds === limit && place < (best?.place ?? -1))) &&
+          this.#fits(one, one.keeping, weights),
+      );
+      if (found !== undefined) best = { ...found, place };
+    }
+    if (best !== undefined) this.#take(best, weights);
+  }
+
+  /**
+   * Rules of sharing under which a point may fit and win, those first that may take least. Keepings of one lie
+   * together: the first costs least time, the last takes least memory.
+   */
+  #alikeWithRoom(first: Priced): Alike[] {
+    const { point, branch } = first;
+    const found: Alike[] = [];
+    const all = bySharing(branch.keepings);
+    for (let place = 0; place < all.length; place++) {
+      const keepings = all[place];
+      const least = keepings?.[0];
+      const last = keepings?.at(-1);
+      if (keepings === undefined || least === undefined || last === undefined) continue;
+      // The first of all is priced already.
+      const others = place === 0 ? keepings.length - 1 : keepings.length;
+      if (!this.#mayFit(first, last)) {
+        this.#counts.add(countAt.prunedByMemory, others);
+        continue;
+      }
+      const seconds = place === 0 ? first.seconds : this.#seconds(point, branch.way, least);
+      if (seconds < this.#beaten) found.push({ place, keepings, seconds });
+      else this.#counts.add(countAt.prunedByTime, keepings.length - 1);
+    }
+    return found.sort((a, b) => a.seconds - b.seconds);
+  }
+
+  /** Prices the rest of them: what of all may fit, fastest first. */
+  #pricedOf({ point, branch }: Priced, { place, keepings, seconds: least }: Alike): Priced[] {
+    const priced = keepings.map((keeping, index): Priced => {
+      const seconds = index === 0 ? least : this.#seconds(point, branch.way, keeping);
+      return { point, branch, keeping, seconds };
+    });
+    // The first of the branch does not fit.
+    return (place === 0 ? priced.slice(1) : priced).sort((a, b) => a.seconds - b.seconds);
   }
 
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
-    this.#counts.priced += 1;
+    this.#counts.add(countAt.priced, 1);
     return this.#model.seconds(this.#passing(point, way, keeping));
   }
 
   /** Whether there is room for a keeping without what of its weights is gathered. */
-  #mayFit(point: SpacePoint, { way }: Branch, keeping: Keeping): boolean {
-    return this.#model.leastMemoryBytes(this.#passing(point, way, keeping)) <= this.#capacity;
+  #mayFit({ point, branch }: Priced, keeping: Keeping): boolean {
+    return this.#model.leastMemoryBytes(this.#passing(point, branch.way, keeping)) <= this.#capacity;
+  }
+
+  #fits(at: Priced, keeping: Keeping, weights: Weights): boolean {
+    return this.#bytes(at, keeping, weights) <= this.#capacity;
   }
 
   /** Memory of a keeping, asked for once a point and sort of schedule. */
-  #bytes(
-    { point, branch, keeping }: { readonly point: SpacePoint; readonly branch: Branch; readonly keeping: Keeping },
-    { bytes }: Weights,
-  ): number {
+  #bytes({ point, branch }: Priced, keeping: Keeping, { bytes }: Weights): number {
     const known = (bytes[branch.sort] ??= new Map<Keeping, number>());
     const found = known.get(keeping);
     if (found !== undefined) return found;
-    this.#counts.weighed += 1;
+    this.#counts.add(countAt.weighed, 1);
     const weighed = this.#model.memoryBytes(this.#passing(point, branch.way, keeping));
     known.set(keeping, weighed);
     return weighed;
   }
 
   /** A setting that fits and beats what was to be beaten. */
-  #take(
-    taken: { readonly point: SpacePoint; readonly branch: Branch; readonly keeping: Keeping; readonly seconds: number },
-    weights: Weights,
-  ): void {
+  #take(taken: Priced, weights: Weights): void {
     const { point, branch, keeping, seconds } = taken;
     const setting = settingOf(this.#problem, point, branch.way, keeping);
-    const candidate = { setting, seconds, memoryBytes: this.#bytes(taken, weights) };
+    const candidate = { setting, seconds, memoryBytes: this.#bytes(taken, keeping, weights) };
     const faster = (than: Candidate | undefined): boolean => than === undefined || seconds < than.seconds;
     this.#beaten = seconds;
     if (!this.#complete) {

@@ -5,36 +5,48 @@
 import { canOrder, pipelineSchedules } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import { maxOf } from '../../units/lists.js';
-import { legalBatchings, type Batching } from '../space/climb.js';
+import { batchingGroups, type Batching, type BatchingGroup, type MicroBatching } from '../space/climb.js';
 import type { PlanProblem } from '../space/problem.js';
 import { runsAs } from '../space/schedules.js';
-import { optionsOf, shardsKey, shardsKeys, type Options, type Way } from './options.js';
+import { exchangeOf, optionsOf, shardsKey, shardsKeys, type Options, type Way } from './options.js';
 
 /** Points of layouts with as many stages and replicas, and the same dimensions: what they leave open is the same. */
 export interface Shared {
   readonly groups: readonly Group[];
   /** What points leave open, by their sort. */
-  readonly options: ReadonlyMap<number, Options>;
+  readonly options: readonly Options[];
   /** Of all groups. */
   readonly settings: number;
   /** The largest micro-batch of a legal point. */
   readonly microBatch: number;
   /** Of the first point that leaves anything open. */
   readonly first: Options | undefined;
-  /** Exchanges of rows, and precisions, of the ways of any point. */
-  readonly exchanges: readonly Pick<Way, 'dispatcher' | 'precision'>[];
+  readonly floors: readonly FloorWay[];
 }
 
-/** Batchings with the same virtual stages and layers on them, micro-batches ascending, and the sort of each. */
-export interface Group {
-  readonly batchings: readonly Batching[];
-  readonly sorts: readonly number[];
+/** A way to price for the least time of a layout, and by `exchangeOf` the ways that take no less. */
+export interface FloorWay {
+  readonly way: Way;
+  readonly exchanges: readonly number[];
 }
 
-/** Batchings of as many stages and replicas, and how many there are of each sort, in the order of their first. */
+/** Of each micro-batch, its sort: points of one sort leave the same open. */
+export interface Group extends BatchingGroup {
+  readonly sorts: Int32Array;
+}
+
+/** A sort of points: a key, the first point, and how many there are. */
+interface Sort {
+  readonly key: number;
+  readonly batching: Batching;
+  batchings: number;
+}
+
+/** Batchings of as many stages and replicas, and their sorts in the order of their first. */
 interface Stages {
   readonly groups: readonly Group[];
-  readonly counts: ReadonlyMap<number, { readonly batching: Batching; readonly batchings: number }>;
+  readonly sorts: readonly Sort[];
+  readonly microBatch: number;
 }
 
 /** Which dimensions a layout splits, as bits. */
@@ -59,7 +71,7 @@ export class SharedOptions {
     if (known !== undefined) return known;
     let stages = this.#stages.get(place);
     if (stages === undefined) {
-      stages = byStages(legalBatchings(this.#problem, layout), layout.pp);
+      stages = byStages(batchingGroups(this.#problem, layout), layout.pp);
       this.#stages.set(place, stages);
     }
     const made = this.#sharedOf(layout, stages);
@@ -67,22 +79,18 @@ export class SharedOptions {
     return made;
   }
 
-  #sharedOf(layout: Layout, { groups, counts }: Stages): Shared {
+  #sharedOf(layout: Layout, { groups, sorts, microBatch }: Stages): Shared {
     let settings = 0;
     let first: Options | undefined;
-    const options = new Map<number, Options>();
-    const exchanges = new Map<number, Way>();
+    const options: Options[] = [];
     const ofLayout = this.#keyOf(layout) * sortKeys;
-    for (const [sort, { batching, batchings }] of counts) {
-      const open = this.#options.get(ofLayout + sort) ?? this.#newOptions(layout, batching, ofLayout + sort);
-      options.set(sort, open);
+    for (const { key, batching, batchings } of sorts) {
+      const open = this.#options.get(ofLayout + key) ?? this.#newOptions(layout, batching, ofLayout + key);
+      options.push(open);
       settings += batchings * open.settings;
-      if (open.settings === 0) continue;
-      first ??= open;
-      for (const { way, exchange } of open.branches) exchanges.set(exchange, way);
+      if (open.settings > 0) first ??= open;
     }
-    const microBatch = maxOf([1, ...groups.map(({ batchings }) => batchings.at(-1)?.microBatch ?? 1)]);
-    return { groups, options, settings, microBatch, first, exchanges: [...exchanges.values()] };
+    return { groups, options, settings, microBatch, first, floors: floorWays(options) };
   }
 
   /** What of a layout decides what its points leave open, beside their stages and micro-batches. */
@@ -112,19 +120,42 @@ function sortOf(pp: number, batching: Batching): number {
 }
 const sortKeys = 2 ** (2 + pipelineSchedules.length);
 
-function byStages(batchings: readonly Batching[], pp: number): Stages {
-  const groups = new Map<readonly number[] | number, { readonly batchings: Batching[]; readonly sorts: number[] }>();
-  const counts = new Map<number, { readonly batching: Batching; batchings: number }>();
-  for (const batching of batchings) {
-    const key = batching.layersOfStages ?? batching.virtualStages;
-    const group = groups.get(key) ?? { batchings: [], sorts: [] };
-    groups.set(key, group);
-    const sort = sortOf(pp, batching);
-    group.batchings.push(batching);
-    group.sorts.push(sort);
-    const count = counts.get(sort);
-    if (count === undefined) counts.set(sort, { batching, batchings: 1 });
-    else count.batchings += 1;
+function byStages(batchings: readonly BatchingGroup[], pp: number): Stages {
+  const sorts: Sort[] = [];
+  const known = new Map<BatchingGroup['sizes'], Int32Array>();
+  const groups = batchings.map((group): Group => {
+    const { virtualStages, layersOfStages, sizes } = group;
+    const placeOf = (size: MicroBatching): number => {
+      const batching = { virtualStages, layersOfStages, ...size };
+      const key = sortOf(pp, batching);
+      const place = sorts.findIndex((sort) => sort.key === key);
+      return place < 0 ? sorts.push({ key, batching, batchings: 0 }) - 1 : place;
+    };
+    const places = known.get(sizes) ?? Int32Array.from(sizes, placeOf);
+    known.set(sizes, places);
+    for (const place of places) {
+      const sort = sorts[place];
+      if (sort !== undefined) sort.batchings += 1;
+    }
+    return { virtualStages, layersOfStages, sizes, sorts: places };
+  });
+  return { groups, sorts, microBatch: maxOf([1, ...batchings.map(({ sizes }) => sizes.at(-1)?.microBatch ?? 1)]) };
+}
+
+/**
+ * Without a bubble, and with the experts' exchange beside other work whether it can be there or not. A token that
+ * crosses once a domain takes no longer than one that crosses once an expert.
+ */
+function floorWays(options: readonly Options[]): FloorWay[] {
+  const ways = new Map(options.flatMap(({ branches }) => branches.map(({ way, exchange }) => [exchange, way])));
+  const crossesOnce = [...ways.values()].some(({ dispatcher }) => dispatcher === 'deduplicated');
+  const floors = new Map<number, { readonly way: Way; readonly exchanges: number[] }>();
+  for (const [exchange, { dispatcher: own, precision }] of ways) {
+    const dispatcher = own === 'all_to_all' && crossesOnce ? 'deduplicated' : own;
+    const way: Way = { dispatcher, precision, schedule: '1f1b', rankOrder: 'dp-pp', overlapsExperts: true };
+    const priced = floors.get(exchangeOf(way)) ?? { way, exchanges: [] };
+    floors.set(exchangeOf(way), priced);
+    priced.exchanges.push(exchange);
   }
-  return { groups: [...groups.values()], counts };
+  return [...floors.values()];
 }

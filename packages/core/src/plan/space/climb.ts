@@ -65,19 +65,52 @@ export function legalLayouts(problem: PlanProblem): Layout[] {
 /** Virtual stages, their layers and micro-batches that go with a layout: they depend on pp and dp alone. */
 export type Batching = Omit<SpacePoint, 'layout'>;
 
-/** All legal virtual stages, splits of the layers and micro-batches for pp stages and dp replicas. */
-export function legalBatchings(problem: PlanProblem, { pp, dp }: Pick<Layout, 'pp' | 'dp'>): Batching[] {
-  const batchings: Batching[] = [];
-  const degrees = { ...none, pp, dp };
-  climb(problem, degrees, [lastOfLayout + 1, axisNames.length - 1], () => {
-    const { virtualStages, microBatch } = degrees;
-    const microBatches = problem.globalBatch / (dp * microBatch);
-    // All with the same fields: objects of one shape are read faster.
-    const layersOfStages = splitOf(problem.model, degrees)?.layersOfStages;
-    batchings.push({ virtualStages, microBatch, microBatches, layersOfStages });
-  });
-  return batchings;
+/** Micro-batches of as many virtual stages. */
+export type MicroBatching = Pick<SpacePoint, 'microBatch' | 'microBatches'>;
+
+/** A split of the layers, and the micro-batches that go with it, sequences of one ascending. */
+export interface BatchingGroup extends Pick<SpacePoint, 'virtualStages' | 'layersOfStages'> {
+  readonly sizes: readonly MicroBatching[];
 }
+
+const [firstOfSplit, lastOfSplit, microBatchAxis] = [
+  axisNames.indexOf('virtualStages'),
+  axisNames.indexOf('lastStageLayers'),
+  axisNames.indexOf('microBatch'),
+];
+
+/** All legal virtual stages and splits of the layers for pp stages and dp replicas, with their micro-batches. */
+export function batchingGroups(problem: PlanProblem, { pp, dp }: Pick<Layout, 'pp' | 'dp'>): BatchingGroup[] {
+  const groups: BatchingGroup[] = [];
+  const degrees = { ...none, pp, dp };
+  let known: MicroBatching[] = [];
+  let ofStages = 0;
+  climb(problem, degrees, [firstOfSplit, lastOfSplit], () => {
+    const { virtualStages } = degrees;
+    // How layers are split over the stages is nothing to micro-batches.
+    if (virtualStages !== ofStages) known = microBatchings(problem, degrees);
+    ofStages = virtualStages;
+    const layersOfStages = splitOf(problem.model, degrees)?.layersOfStages;
+    if (known.length > 0) groups.push({ virtualStages, layersOfStages, sizes: known });
+  });
+  return groups;
+}
+
+function microBatchings(problem: PlanProblem, at: Degrees): MicroBatching[] {
+  const degrees = { ...at };
+  const sizes: MicroBatching[] = [];
+  climb(problem, degrees, [microBatchAxis, microBatchAxis], () => {
+    const { dp, microBatch } = degrees;
+    sizes.push({ microBatch, microBatches: problem.globalBatch / (dp * microBatch) });
+  });
+  return sizes;
+}
+
+/** All legal virtual stages, splits of the layers and micro-batches for pp stages and dp replicas. */
+export const legalBatchings = (problem: PlanProblem, layout: Pick<Layout, 'pp' | 'dp'>): Batching[] =>
+  batchingGroups(problem, layout).flatMap(({ virtualStages, layersOfStages, sizes }) =>
+    sizes.map((size) => ({ virtualStages, layersOfStages, ...size })),
+  );
 
 /** Every point of the space. */
 export function* spacePoints(problem: PlanProblem): Generator<SpacePoint> {
