@@ -8,6 +8,7 @@ import { placedOn } from '../layout/mesh.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { overlapKinds, overlaps, type Overlap, type OverlapKind } from '../schedule/overlap.js';
 import {
+  alikeShape,
   bySeconds,
   chunksOf,
   defaultChunkCounts,
@@ -74,14 +75,17 @@ class OverlapSearch {
     return candidate.overlap ?? this.workload.shape.overlap ?? {};
   }
 
-  /** The candidate with a kind the other way; undefined where that is the same program. */
-  flipped(candidate: Candidate, kind: OverlapKind): Candidate | UnknownEstimate | undefined {
+  /**
+   * The candidate with a kind the other way; undefined where that is the same program. What cannot come below `enough`
+   * seconds is not looked at in every chunk count.
+   */
+  flipped(candidate: Candidate, kind: OverlapKind, enough = Infinity): Candidate | UnknownEstimate | undefined {
     const now = this.overlapOf(candidate);
     const way = this.#way(candidate, { ...now, [kind]: !overlaps(now, kind) });
     if (this.#waits(this.#way(candidate, now), candidate) === this.#waits(way, candidate)) return undefined;
     const same = inPieces(way, chunksOf(candidate));
     if ('known' in same || same.seconds > candidate.seconds * (1 + nearShare)) return same;
-    const other = fastestPieces(way, this.#counts, same, Infinity);
+    const other = fastestPieces(way, this.#counts, same, enough);
     return 'known' in other || other.seconds < same.seconds ? other : same;
   }
 
@@ -92,10 +96,11 @@ class OverlapSearch {
       improved = false;
       for (const kind of overlapKinds) {
         if (this.options.given?.includes(kind) || !overlaps(this.overlapOf(best), kind)) continue;
-        const other = this.flipped(best, kind);
+        const enough = best.seconds * (1 - leastGain);
+        const other = this.flipped(best, kind, enough);
         if (other === undefined) continue;
         if ('known' in other) return other;
-        if (other.seconds >= best.seconds * (1 - leastGain)) continue;
+        if (other.seconds >= enough) continue;
         best = other;
         improved = true;
       }
@@ -112,7 +117,7 @@ class OverlapSearch {
     if (way !== undefined) return way;
     const { cluster, shape } = this.workload;
     const { ranksPerNode } = placedOn(shape.layout, cluster);
-    const placed = this.#shapes.get(key) ?? { ...withEtp(shape, layout.etp, ranksPerNode), overlap };
+    const placed = this.#shapes.get(key) ?? alikeShape({ ...withEtp(shape, layout.etp, ranksPerNode), overlap });
     this.#shapes.set(key, placed);
     const etp = / etp \d+ ep \d+/u.exec(name)?.[0] ?? '';
     way = {

@@ -91,8 +91,15 @@ export function alternativeEtps(shape: MoeShape): number[] {
 
 const variants = new WeakMap<MoeShape, Map<string, MoeShape>>();
 
-/** Shapes whose programs are found again by whoever comes with an equal one: programs depend on nothing else. */
-const recentShapes = new Recent<MoeShape>(8);
+/** Of a search for flips, which comes with the same shapes on one cluster after another: etps, and kinds of overlap. */
+const mostShapes = 32;
+const recentShapes = new Recent<MoeShape>(mostShapes);
+
+/**
+ * The object that stands for all equal shapes: programs depend on nothing else, and those that were made for it are
+ * found again.
+ */
+export const alikeShape = (shape: MoeShape): MoeShape => recentShapes.of(JSON.stringify(shape), () => shape);
 
 /**
  * The shape with another etp, its expert groups staying the same ranks, and with so many ranks a node where that is
@@ -108,7 +115,7 @@ export function withEtp(shape: MoeShape, etp: number, ranksPerNode = shape.layou
     const placed = ranksPerNode === undefined ? {} : { ranksPerNode };
     const ep = (layout.etp * layout.ep) / etp;
     const made = { ...shape, layout: { ...layout, etp, ep, ...placed } };
-    variant = recentShapes.of(JSON.stringify(made), () => made);
+    variant = alikeShape(made);
     known.set(key, variant);
   }
   return variant;
