@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,8 +16,13 @@ const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'monta-train-mpi-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
+/** Every process reads the text, and the corpus takes each of them most of a second. */
+const text = join(root, 'text.txt');
+writeFileSync(text, Array.from({ length: 4096 }, (_, i) => String.fromCharCode(97 + ((i * i) % 23))).join(''));
+
 /** Two ranks, that none waits for a core; four are in `monta verify`'s tests, bit for bit. */
-const job = ['--layout', 'dp=2,ep=2', '--sequence', '32', '--batch', '4', '--steps', '3', '--no-compare'];
+const sizes = ['--layout', 'dp=2,ep=2', '--sequence', '32', '--batch', '4', '--steps', '3'];
+const job = [...sizes, '--text', text, '--no-compare'];
 
 /** Runs a command line to its end; losses of its steps. */
 function losses(command: string, arguments_: readonly string[], output: string): number[] {
@@ -36,7 +41,7 @@ function losses(command: string, arguments_: readonly string[], output: string):
 /** The same job on threads of this process: nothing of it needs a plan. */
 async function lossesOfThreads(): Promise<number[]> {
   const setting = settingOf(
-    readTrainConfig(undefined, { layout: 'dp=2,ep=2', cluster: 'laptop-2x1', sequence: 32, batch: 4, steps: 3 }),
+    readTrainConfig(undefined, { layout: 'dp=2,ep=2', cluster: 'laptop-2x1', text, sequence: 32, batch: 4, steps: 3 }),
   );
   const { steps } = await train({ job: jobOf(setting, inChunks(namedStrategies.scattered, 2)) });
   return steps.map(({ loss }) => loss);

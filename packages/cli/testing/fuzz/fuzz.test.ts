@@ -6,10 +6,10 @@ import { fuzz } from './fuzz.js';
 /** Threads run built files. */
 const worker = pathToFileURL(fileURLToPath(new URL('../../dist-testing/fuzz/fuzz.worker.js', import.meta.url)));
 
-it('reads or refuses 1,200 mutated files, and neither crashes nor hangs', async () => {
-  const { counts, troubles, next } = await fuzz({ worker, seed: 1, first: 0, count: 1200 });
+it('reads or refuses 400 mutated files, and neither crashes nor hangs', async () => {
+  const { counts, troubles, next } = await fuzz({ worker, seed: 1, first: 0, count: 400 });
   expect(troubles).toEqual([]);
-  expect(next).toBe(1200);
+  expect(next).toBe(400);
   const refused = [...counts.values()].reduce((sum, count) => sum + count.refused, 0);
-  expect(refused).toBeGreaterThan(400);
+  expect(refused).toBeGreaterThan(130);
 });

@@ -307,7 +307,7 @@ function runChild(job: TrainJob, kill?: Kill, fileBlocks?: number): Promise<{ st
   });
 }
 
-it('killed at ten moments, resumes from the last complete checkpoint, and ends as an uninterrupted run', async () => {
+it('killed at six moments, resumes from the last complete checkpoint, and ends as an uninterrupted run', async () => {
   const [where, whole] = [fresh(), fresh()];
   const steps = 24;
   const layout: PartialLayout = { dp: 2, ep: 2 };
@@ -315,10 +315,10 @@ it('killed at ten moments, resumes from the last complete checkpoint, and ends a
   const random = new Random(3);
   let before = 0;
   let torn = 0;
-  for (let kill = 0; kill < 10; kill++) {
+  for (let kill = 0; kill < 6; kill++) {
     const reports = 1 + random.integer(5);
     const milliseconds = random.integer(12);
-    const when = kill % 5 === 2 ? 'amid a save' : milliseconds;
+    const when = kill % 3 === 2 ? 'amid a save' : milliseconds;
     const { start, saved } = await runChild(job, { reports, when });
     if (start === undefined) throw new Error('the run told no start');
     expect(start.notes.filter((note) => note.includes('passed over'))).toEqual([]);

@@ -44,6 +44,9 @@ const chunks = [
   { forward: 3, backward: 1 },
 ];
 
+/** Families that a layout is run with. */
+const takersOf = (text: string): string[] => families.filter((family) => most.has(family) || some.includes(text));
+
 const strategiesOf = (text: string): Strategy[] => verifiedStrategies(onTwoNodes(text), chunks);
 
 /**
@@ -52,20 +55,21 @@ const strategiesOf = (text: string): Strategy[] => verifiedStrategies(onTwoNodes
  */
 const fewSteps = 2;
 const isFollowed = (family: string, text: string): boolean => {
-  const takers = families.filter((one) => most.has(one) || some.includes(text));
+  const takers = takersOf(text);
   const turns = some.includes(text) ? some : verifiedLayouts;
   return takers[turns.indexOf(text) % takers.length] === family;
 };
 const shortFolders = new Map(families.map((family) => [family, withSteps(family, (all) => all.slice(0, fewSteps))]));
 
 /**
- * All families on all layouts of one size, in one job of ranks: it is the start of ranks that takes time. Every family
- * takes every third strategy, the next two families the others; which of them, and so their chunks, differs by
+ * All families on all layouts of one size, in one job of ranks: it is the start of ranks that takes time. The families
+ * of a layout share its strategies out among themselves; which of them a family takes, and so its chunks, differs by
  * layout.
  */
 const takenBy = (family: string, text: string): Strategy[] => {
-  const turn = families.indexOf(family) + verifiedLayouts.indexOf(text);
-  return strategiesOf(text).filter((_, index) => (index + turn) % 3 === 0);
+  const takers = takersOf(text);
+  const turn = takers.indexOf(family) + verifiedLayouts.indexOf(text);
+  return strategiesOf(text).filter((_, index) => (index + turn) % takers.length === 0);
 };
 
 it('follows a training to the end on every layout, and in every family', () => {
@@ -102,7 +106,7 @@ describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
   });
 
   it.each(cases.map((one, place) => ({ ...one, place })))(
-    '$family, $text, a third of the dispatchers',
+    '$family, $text, its share of the dispatchers',
     ({ text, strategies, place }) => {
       const verified = results[place] ?? [];
       expect(verified.map(({ strategy }) => strategy)).toEqual(strategies);
