@@ -34,7 +34,6 @@ export interface Route {
 
 /** What a cluster's ports are, worked out once. */
 interface PortMap {
-  readonly devices: number;
   /** Devices in one unit of each tier. */
   readonly devicesPerUnit: readonly number[];
   /** Id of each tier's first port. */
@@ -49,7 +48,7 @@ function portMap(cluster: Cluster): PortMap {
   if (cached !== undefined) return cached;
   const devicesPerUnit: number[] = [];
   for (const tier of cluster.tiers) devicesPerUnit.push((devicesPerUnit.at(-1) ?? 1) * tier.size);
-  const devices = devicesPerUnit.at(-1) ?? 1;
+  const devices = deviceCount(cluster);
   const first: number[] = [];
   const ports: Port[] = [];
   for (const [t, tier] of cluster.tiers.entries()) {
@@ -72,13 +71,17 @@ function portMap(cluster: Cluster): PortMap {
       }
     }
   }
-  const map = { devices, devicesPerUnit, first, ports };
+  const map = { devicesPerUnit, first, ports };
   known.set(cluster, map);
   return map;
 }
 
 /** Number of devices in the whole cluster: the product of the tiers' sizes. */
-export const deviceCount = (cluster: Cluster): number => portMap(cluster).devices;
+export function deviceCount({ tiers }: Pick<Cluster, 'tiers'>): number {
+  let devices = 1;
+  for (const { size } of tiers) devices *= size;
+  return devices;
+}
 
 /** Number of devices in one unit of tier `tier` (tier 0: devices of a node); 1 for tier -1. */
 export const devicesPerUnit = (cluster: Cluster, tier: number): number => portMap(cluster).devicesPerUnit[tier] ?? 1;
@@ -113,7 +116,8 @@ export function portId({
  * there.
  */
 export function tierBetween(cluster: Cluster, a: number, b: number): number {
-  const { devices, devicesPerUnit } = portMap(cluster);
+  const { devicesPerUnit } = portMap(cluster);
+  const devices = deviceCount(cluster);
   for (const device of [a, b]) {
     if (!Number.isInteger(device) || device < 0 || device >= devices) {
       throw new RangeError(`device ${device} is not in ${cluster.name}, which has ${devices}`);

@@ -82,11 +82,14 @@ export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Part
 /** Memory of very many runs of one problem: as `estimateMemory`, what they share worked out once. */
 export class RunMemory {
   readonly #table: MemoryTable;
+  readonly #choice: { -readonly [Field in keyof MemoryChoice]: MemoryChoice[Field] };
   readonly #recomputes = new Map<RecomputeSetting, Pick<MemoryChoice, 'recompute' | 'activationAgain'>>();
 
   /** `setting`: of those to come, which differ in what a search varies. */
   constructor(setting: RunSetting) {
     const { layers, multiTokenLayers } = setting.model;
+    const { layout, microBatch: sequences, sharing } = setting;
+    this.#choice = { layout, sequences, microBatches: 1, sharing };
     this.#table = new MemoryTable(memorySetting(setting), (stages) => evenLayers(layers, stages, multiTokenLayers));
   }
 
@@ -103,21 +106,22 @@ export class RunMemory {
     return this.#table.leastBytes(this.#choiceOf(setting), overheadsOf(setting.cluster.device));
   }
 
+  /** Always the same object: a search asks very often, and nobody keeps it. */
   #choiceOf(setting: RunSetting): MemoryChoice {
     const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
-    return {
-      layout: setting.layout,
-      sequences: setting.microBatch,
-      microBatches: microBatchesOf(setting),
-      virtualStages: setting.virtualStages,
-      layersOfStages: setting.layersOfStages,
-      folded: setting.schedule === 'dualpipe-v',
-      recompute,
-      activationAgain,
-      sharing: setting.sharing,
-      hostStates: setting.hostStates,
-      weightShards: setting.weightShards,
-    };
+    const choice = this.#choice;
+    choice.layout = setting.layout;
+    choice.sequences = setting.microBatch;
+    choice.microBatches = microBatchesOf(setting);
+    choice.virtualStages = setting.virtualStages;
+    choice.layersOfStages = setting.layersOfStages;
+    choice.folded = setting.schedule === 'dualpipe-v';
+    choice.recompute = recompute;
+    choice.activationAgain = activationAgain;
+    choice.sharing = setting.sharing;
+    choice.hostStates = setting.hostStates;
+    choice.weightShards = setting.weightShards;
+    return choice;
   }
 
   #recomputeOf(recompute: RecomputeSetting): Pick<MemoryChoice, 'recompute' | 'activationAgain'> {

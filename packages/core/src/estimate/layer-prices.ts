@@ -120,7 +120,7 @@ export function shownOfEp(
 ): number {
   if (seconds === 0) return 0;
   const alone = dispatcher === 'gathered' ? c.exposedGathered : c.exposedEp;
-  const shown = overlap.ep || isDual(schedule) ? (alone * c.exposedEpOverlapped) / c.exposedEp : alone;
+  const shown = isDual(schedule) || overlap.ep ? (alone * c.exposedEpOverlapped) / c.exposedEp : alone;
   return Math.max(shown, pricedRate(dispatcher, c) - work / seconds);
 }
 

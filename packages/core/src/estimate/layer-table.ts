@@ -79,7 +79,7 @@ export class LayerTable {
       this.#split += 1;
     }
     const { overlap, schedule, microBatch, recompute, dispatcher } = setting;
-    const way = (placeOfDispatcher[dispatcher] + Number(overlap.ep || isDual(schedule))) * 2 + Number(overlap.tp);
+    const way = (placeOfDispatcher[dispatcher] + Number(isDual(schedule) || overlap.ep)) * 2 + Number(overlap.tp);
     const key = microBatch * (4 * valuesOfKind) + way;
     const slot = (microBatch * 12 + way) % slots;
     const to = slot * this.#width;

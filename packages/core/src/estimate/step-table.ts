@@ -32,7 +32,7 @@ interface KnownSplit {
  * By how many shards there are, as they are asked for: rings that gather, and those of replicas. The same list for all
  * layouts that place as many ranks in the same way.
  */
-type Shards = (Float64Array | undefined)[];
+type Shards = Map<number, Float64Array>;
 
 /** What a layout decides. */
 interface LayoutRow {
@@ -77,7 +77,7 @@ export class StepTable {
   readonly #contexts = new Map<number, Float64Array>();
   readonly #shards = new Map<number, Shards>();
   /** A micro-batch on stages of each kind, and what they hold, as `passAt` says; one kind behind the other. */
-  #sums = new Float64Array(0);
+  #sums = new Float64Array(16 * widthOfKind);
   /** Whose sums those are: of which stages, from which passes of layers, after how many that were worked out. */
   #summed: readonly StageKind[] = [];
   #summedFrom = -1;
@@ -237,7 +237,7 @@ export class StepTable {
   floorSeconds(setting: RunSetting): number {
     const { layout, microBatch, dispatcher, overlap, schedule } = setting;
     const { wholes } = this.#splitOf(layout);
-    const shown = Number(overlap.ep || isDual(schedule));
+    const shown = Number(isDual(schedule) || overlap.ep);
     const key = ((layout.cp * 2 ** 24 + microBatch) * valuesOfKind + placeOfDispatcher[dispatcher]) * 2 + shown;
     const ofSplit = wholes.get(setting.recompute) ?? new Map<number, number>();
     wholes.set(setting.recompute, ofSplit);
@@ -300,10 +300,12 @@ export class StepTable {
   }
 
   #shardsOf(known: Shards, layout: Layout, sort: WeightSort, shards: number): Float64Array {
-    const found = known[shards];
+    const found = known.get(shards);
     if (found !== undefined) return found;
     const { gather, replicas, crossing } = shardRings(this.#context.links, layout, sort, shards);
-    return (known[shards] = Float64Array.of(gather.fixed, gather.slope, replicas.fixed, replicas.slope, crossing));
+    const made = Float64Array.of(gather.fixed, gather.slope, replicas.fixed, replicas.slope, crossing);
+    known.set(shards, made);
+    return made;
   }
 
   /** Of so many ranks with the same weights, so far from one another. */
@@ -311,7 +313,7 @@ export class StepTable {
     const key = ranks * 2 ** 20 + stride;
     const known = this.#shards.get(key);
     if (known !== undefined) return known;
-    const made: Shards = [];
+    const made: Shards = new Map();
     this.#shards.set(key, made);
     return made;
   }
@@ -378,7 +380,7 @@ export class StepTable {
     const sums = this.#sums;
     const { values } = this.#layers;
     const ends = from + this.#layers.ends;
-    sums.fill(0, to, to + widthOfKind);
+    for (let value = to; value < to + widthOfKind; value++) sums[value] = 0;
     for (let kind = 0; kind < layers.length; kind++) this.#addLayers(from + kind * widthOfKind, layers[kind] ?? 0, to);
     if (first) {
       sums[to + passAt.backward] = (sums[to + passAt.backward] ?? 0) + (values[ends + endPlace.embedding] ?? 0);

@@ -20,7 +20,8 @@ export interface Stages {
 const heldWidth = 3;
 
 const nothingGathered = new Float64Array(gatheredWidth);
-const noStages: Stages = {
+/** Of no pipeline. */
+export const noStages: Stages = {
   passes: { stages: 0, states: new Int32Array(0), kinds: 0, chunks: new Int32Array(0) },
   holdings: new Int32Array(0),
 };

@@ -13,7 +13,7 @@ import type { StepShape } from '../schedule/step-shape.js';
 import { asConvention, recomputeUnder } from './convention.js';
 import { ChunkKinds, foldedPasses, stagePasses } from './in-flight.js';
 import { holdingRow, partRow } from './element-rows.js';
-import { FullestStage, type Stages } from './fullest-stage.js';
+import { FullestStage, noStages, type Stages } from './fullest-stage.js';
 import { gatheredAt, gatheredWidth } from './pass-costs.js';
 import { inOneRow } from './pass-peaks.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
@@ -26,7 +26,7 @@ import {
   type PartElements,
   type StageHolding,
 } from './stage-elements.js';
-import { beside, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
+import { bytesOnDevice, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
 import {
   type SharingName,
   type StateRates,
@@ -91,7 +91,7 @@ function smallest({ tp, cp, etp, sequenceParallel }: Layout, group: number, bloc
   return resolveLayout({ tp, dp: etp * group, ep: group, etp, sequenceParallel });
 }
 
-type Entries = Map<Recompute, (Entry | undefined)[]>;
+type Entries = Map<Recompute, Map<number, Entry>>;
 
 /** Passes of one split of the layers. */
 interface Entry {
@@ -168,6 +168,9 @@ export class MemoryTable {
   readonly #layouts = new Map<Layout, LayoutRow>();
   #lastLayout: Layout | undefined;
   #lastRow: LayoutRow | undefined;
+  #lastShape = -1;
+  #lastSplit: readonly number[] | undefined;
+  #lastStages = noStages;
   /** By degrees, the numbers of splits. */
   readonly #splits = new Map<string, number>();
   /** By recomputation, of which there are few, and whether activations are computed again; then by split. */
@@ -225,8 +228,7 @@ export class MemoryTable {
     const { layout, sharing, hostStates = false, weightShards = noShards } = choice;
     const rates = this.#rates[hostStates ? 'host' : 'device'][sharing];
     const bytes = this.#fullest.bytes(layout, rates, weightShards, gathered);
-    const communicationBytes = row.communicators * overheads.communicatorBytes;
-    return beside({ bytes, standInBytes: 0, communicationBytes }, overheads).totalBytes;
+    return bytesOnDevice(bytes, row.communicators * overheads.communicatorBytes, overheads);
   }
 
   /** Writes what weights and gradients are whole only while their layer is at work; false where all always are. */
@@ -267,6 +269,19 @@ export class MemoryTable {
   }
 
   #stagesOf(choice: MemoryChoice): Stages {
+    const { layout, microBatches, virtualStages = 1, layersOfStages, folded = false } = choice;
+    const { pp } = layout;
+    // A search asks for a point's settings one after another.
+    const shape = ((pp * 2 ** 12 + virtualStages) * 2 + Number(folded)) * 2 ** 26 + microBatches;
+    if (shape === this.#lastShape && layersOfStages === this.#lastSplit) return this.#lastStages;
+    const stages = this.#knownStages(choice);
+    this.#lastShape = shape;
+    this.#lastSplit = layersOfStages;
+    this.#lastStages = stages;
+    return stages;
+  }
+
+  #knownStages(choice: MemoryChoice): Stages {
     const { layout, microBatches, virtualStages = 1, layersOfStages, folded = false } = choice;
     const { pp } = layout;
     const rounds = fewMicroBatches({ pp, virtualStages, microBatches });
@@ -315,8 +330,8 @@ export class MemoryTable {
   #entryOf(choice: MemoryChoice, split: number): Entry {
     const { recompute = 'none', activationAgain = false } = choice;
     const entries = this.#entries[activationAgain ? 1 : 0];
-    const ofSplits = entries.get(recompute) ?? keptIn(entries, recompute, () => []);
-    return (ofSplits[split] ??= this.#newEntry(choice));
+    const ofSplits = entries.get(recompute) ?? keptIn(entries, recompute, () => new Map<number, Entry>());
+    return ofSplits.get(split) ?? keptIn(ofSplits, split, () => this.#newEntry(choice));
   }
 
   #groupOf(ep: number): number {

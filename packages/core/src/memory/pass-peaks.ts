@@ -37,19 +37,20 @@ const [headWidth, runWidth] = [3, 2];
 
 export function inOneRow(stages: readonly StagePasses[]): StagesPasses {
   const kinds = [...new Set(stages.flatMap((stage) => stage.kinds))];
-  const states = stages.flatMap((stage) => [
-    stage.states.length,
-    ...stage.states.flatMap(({ pass, kind, kept }) => [
-      2 * kinds.indexOf(kind) + Number(pass === 'backward'),
-      ...kinds.map((one) => kept[stage.kinds.indexOf(one)] ?? 0),
-    ]),
-  ]);
-  const chunks = kinds.flatMap(({ first, last, runs }) => [
-    Number(first),
-    Number(last),
-    runs.length,
-    ...runs.flatMap(({ block, layers }) => [Number(block === 'mlp'), layers]),
-  ]);
+  const states: number[] = [];
+  for (const stage of stages) {
+    const places = kinds.map((kind) => stage.kinds.indexOf(kind));
+    states.push(stage.states.length);
+    for (const { pass, kind, kept } of stage.states) {
+      states.push(2 * kinds.indexOf(kind) + Number(pass === 'backward'));
+      for (let kind = 0; kind < places.length; kind++) states.push(kept[places[kind] ?? -1] ?? 0);
+    }
+  }
+  const chunks: number[] = [];
+  for (const { first, last, runs } of kinds) {
+    chunks.push(Number(first), Number(last), runs.length);
+    for (const { block, layers } of runs) chunks.push(Number(block === 'mlp'), layers);
+  }
   return {
     stages: stages.length,
     states: Int32Array.from(states),

@@ -141,11 +141,20 @@ export interface Counted {
 const communicationOf = ({ step, exchange }: MemorySetting, { communicatorBytes }: Overheads): number =>
   communicators(step.layout) * communicatorBytes + exchangeBufferBytes(exchange ?? 'nccl', step);
 
+/** Of what the allocator has handed out for tensors and work space, what it holds besides in pieces. */
+const inPieces = (allocatedBytes: number, { allocatorShare }: Overheads): number => allocatedBytes * allocatorShare;
+
+/** All together, stand-ins among the bytes: for a search. */
+export function bytesOnDevice(bytes: number, communicationBytes: number, overheads: Overheads): number {
+  const allocatedBytes = bytes + overheads.workspaceBytes;
+  return allocatedBytes + inPieces(allocatedBytes, overheads) + communicationBytes + overheads.contextBytes;
+}
+
 /** What lies beside states and tensors of passes, and all together. */
-export function beside({ bytes, standInBytes, communicationBytes }: Counted, overheads: Overheads): Beside {
+function beside({ bytes, standInBytes, communicationBytes }: Counted, overheads: Overheads): Beside {
   const workspaceBytes = overheads.workspaceBytes + standInBytes;
   const allocatedBytes = bytes + workspaceBytes;
-  const allocatorBytes = allocatedBytes * overheads.allocatorShare;
+  const allocatorBytes = inPieces(allocatedBytes, overheads);
   const { contextBytes } = overheads;
   const totalBytes = allocatedBytes + allocatorBytes + communicationBytes + contextBytes;
   return { allocatedBytes, workspaceBytes, allocatorBytes, communicationBytes, contextBytes, totalBytes };

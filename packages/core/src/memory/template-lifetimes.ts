@@ -7,11 +7,12 @@ import { dtypeBytes } from '../schedule/moe-shape.js';
 import type { Region, Template } from '../schedule/schedule.js';
 import { isTransient, type TimelineOptions } from './timeline.js';
 
-/** Regions by their places in the template. */
+/** By place in the template: the operation that uses a region first, and the one behind which it is given back. */
 export interface Lifetimes {
-  /** By operation, those that it uses first, and those that are given back behind it. */
-  readonly opened: readonly (readonly number[])[];
-  readonly closed: readonly (readonly number[])[];
+  readonly operations: number;
+  /** -1 of regions that nothing uses, or that do not count. */
+  readonly first: Int32Array;
+  readonly last: Int32Array;
 }
 
 /** `counts`: regions that are looked at; `freed`: as `TimelineOptions` has it. */
@@ -20,45 +21,46 @@ export function templateLifetimes(
   counts: (region: Region) => boolean,
   freed: TimelineOptions['freed'] = 'node',
 ): Lifetimes {
-  const placeOf = new Map(regions.map(({ id }, place) => [id, place]));
-  const opened = operations.map((): number[] => []);
-  const closed = operations.map((): number[] => []);
-  /** By place, in the order of first uses. */
-  const last = new Map<number, number>();
-  operations.forEach(({ uses }, operation) => {
-    for (const { region } of uses) {
-      const place = placeOf.get(region);
-      if (place === undefined) continue;
-      if (!last.has(place)) opened[operation]?.push(place);
-      last.set(place, operation);
+  const placeOf = new Map<string, number>();
+  for (let place = 0; place < regions.length; place++) placeOf.set(regions[place]?.id ?? '', place);
+  const first = new Int32Array(regions.length).fill(-1);
+  const last = new Int32Array(regions.length);
+  for (let operation = 0; operation < operations.length; operation++) {
+    const uses = operations[operation]?.uses ?? [];
+    for (let use = 0; use < uses.length; use++) {
+      const place = placeOf.get(uses[use]?.region ?? '') ?? -1;
+      if (first[place] === -1) first[place] = operation;
+      last[place] = operation;
     }
-  });
-  const counted = (place: number): boolean => {
-    const region = regions[place];
-    return region !== undefined && isTransient(region) && counts(region);
-  };
+  }
   const end = operations.length - 1;
-  for (const [place, operation] of last)
-    if (counted(place)) closed[freed === 'use' && regions[place]?.life === 'layer' ? operation : end]?.push(place);
-  return { opened: opened.map((places) => places.filter(counted)), closed };
+  for (let place = 0; place < regions.length; place++) {
+    const region = regions[place];
+    if (region === undefined || !isTransient(region) || !counts(region)) first[place] = -1;
+    else if (freed !== 'use' || region.life !== 'layer') last[place] = end;
+  }
+  return { operations: operations.length, first, last };
 }
 
 /** Bytes while each operation runs. `regions`: of the template, with the rows that count. */
 export function bytesWhileRunning(
-  { opened, closed }: Lifetimes,
+  { operations, first, last }: Lifetimes,
   regions: readonly Region[],
   { rowsOf, round = (bytes) => bytes }: TimelineOptions,
 ): number[] {
-  const sizes = regions.map((region): number => {
-    if (!isTransient(region)) return 0;
+  const changes = new Float64Array(operations + 1);
+  for (let place = 0; place < regions.length; place++) {
+    const region = regions[place];
+    const from = first[place] ?? -1;
+    if (region === undefined || from < 0) continue;
     const instance = { region, layer: 0, microBatch: 0, node: 0, first: 0, last: 0, ends: [] };
-    return round(rowsOf(region.rows, instance) * region.columns * dtypeBytes[region.dtype]);
-  });
+    const bytes = round(rowsOf(region.rows, instance) * region.columns * dtypeBytes[region.dtype]);
+    const behind = (last[place] ?? 0) + 1;
+    changes[from] = (changes[from] ?? 0) + bytes;
+    changes[behind] = (changes[behind] ?? 0) - bytes;
+  }
+  const running: number[] = [];
   let bytes = 0;
-  return opened.map((places, operation) => {
-    for (const place of places) bytes += sizes[place] ?? 0;
-    const running = bytes;
-    for (const place of closed[operation] ?? []) bytes -= sizes[place] ?? 0;
-    return running;
-  });
+  for (let operation = 0; operation < operations; operation++) running.push((bytes += changes[operation] ?? 0));
+  return running;
 }

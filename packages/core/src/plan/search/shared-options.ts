@@ -27,7 +27,7 @@ export interface Shared {
 /** A way to price for the least time of a layout, and by `exchangeOf` the ways that take no less. */
 export interface FloorWay {
   readonly way: Way;
-  readonly exchanges: readonly number[];
+  readonly exchanges: Int32Array;
 }
 
 /** Of each micro-batch, its sort: points of one sort leave the same open. */
@@ -157,5 +157,5 @@ function floorWays(options: readonly Options[]): FloorWay[] {
     floors.set(exchangeOf(way), priced);
     priced.exchanges.push(exchange);
   }
-  return [...floors.values()];
+  return Array.from(floors.values(), ({ way, exchanges }) => ({ way, exchanges: Int32Array.from(exchanges) }));
 }
