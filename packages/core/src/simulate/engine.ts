@@ -36,9 +36,9 @@ interface Meeting {
   arrived: number;
   price: MeetingPrice | undefined;
   /** Operation index of each member, once it has arrived. */
-  readonly operations: Int32Array;
+  readonly operations: number[];
   /** Bundles with flows of each member that still flow. */
-  readonly flowing: Int32Array;
+  readonly flowing: number[];
 }
 
 interface CollectiveBundle extends Bundle {
@@ -265,8 +265,8 @@ export class Engine {
         channel,
         arrived: 0,
         price: undefined,
-        operations: new Int32Array(size).fill(-1),
-        flowing: new Int32Array(size),
+        operations: Array.from(channel.members, () => -1),
+        flowing: Array.from(channel.members, () => 0),
       };
       this.#meetings.set(channel.id, meeting);
     }

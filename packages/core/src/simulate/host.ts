@@ -55,7 +55,10 @@ export interface RunningKernel {
 }
 
 interface Host {
-  readonly kernels: Set<RunningKernel>;
+  /** In the order in which they started. */
+  readonly kernels: RunningKernel[];
+  /** Its rates are to be worked out again. */
+  dirty: boolean;
   /** Of `kernels`, those of collectives, and more that wait for a core. */
   collectives: number;
   readonly waiting: RunningKernel[];
@@ -74,7 +77,7 @@ export class Processors {
   readonly #shared: boolean;
   readonly #cores: HostCores | undefined;
   readonly #hosts: Host[];
-  readonly #dirty = new Set<Host>();
+  readonly #dirty: Host[] = [];
   /** Multiprocessors that collectives hold, per rank. */
   readonly #held: Float64Array;
   /** Kernels that run, per rank. */
@@ -92,7 +95,8 @@ export class Processors {
     this.#held = new Float64Array(ranks);
     this.#running = new Int32Array(ranks);
     this.#hosts = Array.from({ length: Math.ceil(ranks / (cores?.ranksPerHost ?? 1)) }, () => ({
-      kernels: new Set<RunningKernel>(),
+      kernels: [],
+      dirty: false,
       collectives: 0,
       waiting: [],
       moving: 0,
@@ -112,16 +116,17 @@ export class Processors {
       }
       host.collectives += 1;
     }
-    host.kernels.add(kernel);
+    host.kernels.push(kernel);
     this.#count(kernel, 1);
-    this.#dirty.add(host);
+    this.#change(host);
   }
 
   end(kernel: RunningKernel): void {
     const host = this.#host(kernel.rank);
-    host.kernels.delete(kernel);
+    const at = host.kernels.indexOf(kernel);
+    if (at >= 0) host.kernels.splice(at, 1);
     this.#count(kernel, -1);
-    this.#dirty.add(host);
+    this.#change(host);
     if (kernel.kind === 'kernel') return;
     host.collectives -= 1;
     const next = host.waiting.shift();
@@ -132,14 +137,14 @@ export class Processors {
   hold(rank: number, multiprocessors: number): void {
     if (multiprocessors === 0) return;
     this.#held[rank] = (this.#held[rank] ?? 0) + multiprocessors;
-    this.#dirty.add(this.#host(rank));
+    this.#change(this.#host(rank));
   }
 
   /** Capacity of the movers of a host, bytes/s, beside the kernels that run there now. */
   moverCapacity(host: number): number {
     const cores = this.#cores;
     if (!cores?.movers) return Infinity;
-    const running = this.#hosts[host]?.kernels.size ?? 0;
+    const running = this.#hosts[host]?.kernels.length ?? 0;
     const { threads, bytesPerSecond } = cores.movers;
     return threads * bytesPerSecond * Math.min(1, cores.cores / (running + threads));
   }
@@ -155,14 +160,19 @@ export class Processors {
     const state = this.#hosts[host];
     if (!state || state.moving === bytesPerSecond) return;
     state.moving = bytesPerSecond;
-    this.#dirty.add(state);
+    this.#change(state);
   }
 
   /** Brings the rates of kernels up to date; `foresee` is told the new end of every kernel whose rate changed. */
   settle(now: number, foresee: (kernel: RunningKernel, end: number) => void): void {
-    for (const host of this.#dirty) {
+    for (let place = 0; place < this.#dirty.length; place++) {
+      const host = this.#dirty[place];
+      if (host === undefined) break;
+      host.dirty = false;
       const share = this.#share(host);
-      for (const kernel of host.kernels) {
+      for (let at = 0; at < host.kernels.length; at++) {
+        const kernel = host.kernels[at];
+        if (kernel === undefined) break;
         // at least one multiprocessor is left: concurrent collectives queue for them rather than stop a kernel for good
         const left = Math.max(1, this.#multiprocessors - (this.#held[kernel.rank] ?? 0));
         const beside = !this.#shared ? 1 : Math.max(1, this.#running[kernel.rank] ?? 1);
@@ -175,7 +185,13 @@ export class Processors {
         if (rate > 0) foresee(kernel, now + kernel.remaining / rate);
       }
     }
-    this.#dirty.clear();
+    this.#dirty.length = 0;
+  }
+
+  #change(host: Host): void {
+    if (host.dirty) return;
+    host.dirty = true;
+    this.#dirty.push(host);
   }
 
   #count(kernel: RunningKernel, change: 1 | -1): void {
@@ -186,7 +202,7 @@ export class Processors {
     const cores = this.#cores;
     if (!cores) return 1;
     const moving = cores.movers ? host.moving / cores.movers.bytesPerSecond : 0;
-    return Math.min(1, Math.max(cores.cores - moving, 0) / host.kernels.size);
+    return Math.min(1, Math.max(cores.cores - moving, 0) / host.kernels.length);
   }
 
   #host(rank: number): Host {

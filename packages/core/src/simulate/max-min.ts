@@ -29,29 +29,18 @@ export interface Share {
 export function maxMinShares(demands: readonly Demand[], capacity: (port: number) => number): Share[] {
   const [only] = demands;
   if (only !== undefined && demands.length === 1) return [shareAlone(only, capacity)];
-  const shares = demands.map((): Share => ({ rate: Infinity, port: -1 }));
-  let highest = -1;
-  for (const demand of demands) for (const port of demand.ports) highest = Math.max(highest, port);
-  const local = new Int32Array(highest + 1).fill(-1);
-  const ids: number[] = [];
-  const left: number[] = [];
-  const users: number[][] = [];
-  demands.forEach((demand, index) => {
-    for (const port of demand.ports) {
-      let slot = local[port] ?? -1;
-      if (slot < 0) {
-        slot = ids.length;
-        local[port] = slot;
-        ids.push(port);
-        left.push(capacity(port));
-        users.push([]);
-      }
-      users[slot]?.push(index);
+  const filling = new Filling(demands, capacity);
+  let served = Infinity;
+  for (;;) {
+    let priority = -Infinity;
+    for (let index = 0; index < demands.length; index++) {
+      const own = demands[index]?.priority ?? -Infinity;
+      if (own < served && own > priority) priority = own;
     }
-  });
-  const classes = [...new Set(demands.map((demand) => demand.priority))].sort((a, b) => b - a);
-  for (const priority of classes) serve(priority, { demands, shares, local, ids, left, users });
-  return shares;
+    if (priority === -Infinity) return filling.shares;
+    filling.serve(priority);
+    served = priority;
+  }
 }
 
 /** Nothing beside it: its narrowest port decides. */
@@ -68,55 +57,108 @@ function shareAlone({ count, ports, weights }: Demand, capacity: (port: number) 
   return share;
 }
 
-interface Filling {
-  readonly demands: readonly Demand[];
-  readonly shares: Share[];
-  /** Place of a port in the lists that follow. */
-  readonly local: Int32Array;
-  readonly ids: readonly number[];
-  readonly left: number[];
-  readonly users: readonly (readonly number[])[];
-}
+/** Up to so many ports are found by looking through the list of them. */
+const fewPorts = 32;
 
-function serve(priority: number, { demands, shares, local, ids, left, users }: Filling): void {
-  const load: number[] = ids.map(() => 0);
-  const openUsers: number[] = ids.map(() => 0);
-  const open = demands.map((demand) => demand.priority === priority && demand.ports.length > 0);
-  demands.forEach((demand, index) => {
-    if (!open[index]) return;
-    demand.ports.forEach((port, k) => {
-      const slot = local[port] ?? 0;
-      load[slot] = (load[slot] ?? 0) + demand.count * (demand.weights[k] ?? 1);
-      openUsers[slot] = (openUsers[slot] ?? 0) + 1;
-    });
-  });
-  for (;;) {
-    let tightest = -1;
-    let rate = Infinity;
-    for (let slot = 0; slot < ids.length; slot++) {
-      // users are counted, since sums of weights do not come back to exactly zero
-      if ((openUsers[slot] ?? 0) === 0) continue;
-      const share = Math.max(0, left[slot] ?? 0) / (load[slot] ?? 1);
-      if (share < rate) {
-        rate = share;
-        tightest = slot;
+/** Ports that demands have in common, and what is left of them. */
+class Filling {
+  readonly shares: Share[] = [];
+  readonly #demands: readonly Demand[];
+  /** Ports by their place in the lists that follow. */
+  readonly #ids: number[] = [];
+  #places: Map<number, number> | undefined;
+  readonly #left: number[] = [];
+  readonly #users: number[][] = [];
+  /** Of the class that is served: by port, what its demands take of it and how many are open; by demand, whether. */
+  readonly #load: number[] = [];
+  readonly #openUsers: number[] = [];
+  readonly #open: boolean[] = [];
+
+  constructor(demands: readonly Demand[], capacity: (port: number) => number) {
+    this.#demands = demands;
+    for (let index = 0; index < demands.length; index++) {
+      this.shares.push({ rate: Infinity, port: -1 });
+      const ports = demands[index]?.ports ?? [];
+      for (let k = 0; k < ports.length; k++) {
+        const port = ports[k] ?? -1;
+        const known = this.#placeOf(port);
+        if (known >= 0) this.#users[known]?.push(index);
+        else this.#add(port, capacity(port), index);
       }
     }
-    if (tightest < 0) return;
-    for (const index of users[tightest] ?? []) {
-      const demand = demands[index];
-      const share = shares[index];
-      if (!open[index] || !demand || !share) continue;
-      open[index] = false;
+  }
+
+  #add(port: number, capacity: number, user: number): void {
+    const place = this.#ids.push(port) - 1;
+    if (place === fewPorts) this.#places = new Map(this.#ids.map((id, at) => [id, at]));
+    else this.#places?.set(port, place);
+    this.#left.push(capacity);
+    this.#users.push([user]);
+  }
+
+  #placeOf(port: number): number {
+    return this.#places === undefined ? this.#ids.indexOf(port) : (this.#places.get(port) ?? -1);
+  }
+
+  /** Gives a class what higher ones have left. */
+  serve(priority: number): void {
+    this.#load.length = this.#openUsers.length = 0;
+    for (let place = 0; place < this.#ids.length; place++) {
+      this.#load.push(0);
+      this.#openUsers.push(0);
+    }
+    for (let index = 0; index < this.#demands.length; index++) {
+      const demand = this.#demands[index];
+      const open = demand?.priority === priority && demand.ports.length > 0;
+      this.#open[index] = open;
+      if (open) this.#take(demand, 1, 0);
+    }
+    for (let tightest = this.#tightest(); tightest >= 0; tightest = this.#tightest()) this.#close(tightest);
+  }
+
+  /** The port that is full first; -1 where none has open users. */
+  #tightest(): number {
+    let tightest = -1;
+    let rate = Infinity;
+    for (let place = 0; place < this.#ids.length; place++) {
+      // users are counted, since sums of weights do not come back to exactly zero
+      if ((this.#openUsers[place] ?? 0) === 0) continue;
+      const share = this.#shareAt(place);
+      if (share < rate) {
+        rate = share;
+        tightest = place;
+      }
+    }
+    return tightest;
+  }
+
+  #shareAt(place: number): number {
+    return Math.max(0, this.#left[place] ?? 0) / (this.#load[place] ?? 1);
+  }
+
+  /** Demands on a port keep the rate that fills it. */
+  #close(place: number): void {
+    const rate = this.#shareAt(place);
+    const users = this.#users[place] ?? [];
+    for (let at = 0; at < users.length; at++) {
+      const index = users[at] ?? -1;
+      const [demand, share] = [this.#demands[index], this.shares[index]];
+      if (this.#open[index] !== true || !demand || !share) continue;
+      this.#open[index] = false;
       share.rate = rate;
-      share.port = ids[tightest] ?? -1;
-      demand.ports.forEach((port, k) => {
-        const slot = local[port] ?? 0;
-        const taken = demand.count * (demand.weights[k] ?? 1);
-        left[slot] = (left[slot] ?? 0) - taken * rate;
-        load[slot] = (load[slot] ?? 0) - taken;
-        openUsers[slot] = (openUsers[slot] ?? 0) - 1;
-      });
+      share.port = this.#ids[place] ?? -1;
+      this.#take(demand, -1, rate);
+    }
+  }
+
+  /** A demand comes to its ports (sign 1), or leaves them (sign -1) with its rate taken from what is left. */
+  #take({ ports, weights, count }: Demand, sign: 1 | -1, rate: number): void {
+    for (let k = 0; k < ports.length; k++) {
+      const place = this.#placeOf(ports[k] ?? -1);
+      const taken = count * (weights[k] ?? 1);
+      this.#left[place] = (this.#left[place] ?? 0) - taken * rate;
+      this.#load[place] = (this.#load[place] ?? 0) + sign * taken;
+      this.#openUsers[place] = (this.#openUsers[place] ?? 0) + sign;
     }
   }
 }

@@ -29,40 +29,57 @@ export const instant = 1e-13;
 
 export class FluidNetwork<B extends Bundle> {
   readonly #capacity: number[];
-  readonly #users: Set<B>[];
-  readonly #dirty = new Set<number>();
+  readonly #capacityOf = (port: number): number => this.#capacity[port] ?? 0;
+  /** By port, who uses it, in the order in which they came. */
+  readonly #users: B[][];
+  /** Ports with changes, each once. */
+  readonly #dirty: number[] = [];
+  readonly #isDirty: Uint8Array;
   readonly #unbounded: B[] = [];
   readonly #visited: Int32Array;
   #visit = 0;
 
   constructor(capacities: readonly number[]) {
     this.#capacity = [...capacities];
-    this.#users = capacities.map(() => new Set());
+    this.#users = capacities.map(() => []);
+    this.#isDirty = new Uint8Array(capacities.length);
     this.#visited = new Int32Array(capacities.length);
   }
 
   /** A bundle starts to flow; it has a rate after `settle`. */
   add(bundle: B): void {
-    if (bundle.ports.length === 0) this.#unbounded.push(bundle);
-    for (const port of bundle.ports) {
-      this.#users[port]?.add(bundle);
-      this.#dirty.add(port);
+    const { ports } = bundle;
+    if (ports.length === 0) this.#unbounded.push(bundle);
+    for (let place = 0; place < ports.length; place++) {
+      const port = ports[place] ?? -1;
+      this.#users[port]?.push(bundle);
+      this.#change(port);
     }
   }
 
   /** A bundle has ended. */
   remove(bundle: B): void {
-    for (const port of bundle.ports) {
-      this.#users[port]?.delete(bundle);
-      this.#dirty.add(port);
+    const { ports } = bundle;
+    for (let place = 0; place < ports.length; place++) {
+      const port = ports[place] ?? -1;
+      const users = this.#users[port];
+      const at = users?.indexOf(bundle) ?? -1;
+      if (at >= 0) users?.splice(at, 1);
+      this.#change(port);
     }
+  }
+
+  #change(port: number): void {
+    if (this.#isDirty[port] !== 0) return;
+    this.#isDirty[port] = 1;
+    this.#dirty.push(port);
   }
 
   /** Changes a port's capacity from now on. */
   setCapacity(port: number, capacity: number): void {
     if (this.#capacity[port] === capacity) return;
     this.#capacity[port] = capacity;
-    this.#dirty.add(port);
+    this.#change(port);
   }
 
   /** What the flows on a port take of it now. */
@@ -81,29 +98,35 @@ export class FluidNetwork<B extends Bundle> {
   settle(now: number, foresee: (bundle: B, end: number) => void): void {
     for (const bundle of this.#unbounded.splice(0)) foresee(bundle, now);
     this.#visit += 1;
-    for (const start of this.#dirty) {
-      if (this.#visited[start] === this.#visit) continue;
-      const members = this.#reach(start);
-      const shares = maxMinShares(members, (port) => this.#capacity[port] ?? 0);
-      let first = Infinity;
-      members.forEach((bundle, index) => {
-        const share = shares[index];
-        if (!share) return;
-        this.#account(bundle, now);
-        if (share.port !== bundle.port) held(bundle, share.port, now);
-        if (share.rate !== bundle.rate) bundle.version += 1;
-        bundle.rate = share.rate;
-        if (bundle.rate > 0) first = Math.min(first, now + bundle.remaining / bundle.rate);
-      });
-      // when the first ones end, the rest of them is worked out again, so only they need to be foreseen
-      const until = first + (first - now) * instant;
-      for (const bundle of members) {
-        if (bundle.rate === 0) continue;
-        const end = now + bundle.remaining / bundle.rate;
-        if (end <= until) foresee(bundle, end);
-      }
+    for (let place = 0; place < this.#dirty.length; place++) {
+      const start = this.#dirty[place] ?? 0;
+      this.#isDirty[start] = 0;
+      if (this.#visited[start] !== this.#visit) this.#settlePart(this.#reach(start), now, foresee);
     }
-    this.#dirty.clear();
+    this.#dirty.length = 0;
+  }
+
+  /** The same for bundles that share ports with each other and with no others. */
+  #settlePart(members: readonly B[], now: number, foresee: (bundle: B, end: number) => void): void {
+    const shares = maxMinShares(members, this.#capacityOf);
+    let first = Infinity;
+    for (let index = 0; index < members.length; index++) {
+      const [bundle, share] = [members[index], shares[index]];
+      if (bundle === undefined || share === undefined) continue;
+      this.#account(bundle, now);
+      if (share.port !== bundle.port) held(bundle, share.port, now);
+      if (share.rate !== bundle.rate) bundle.version += 1;
+      bundle.rate = share.rate;
+      if (bundle.rate > 0) first = Math.min(first, now + bundle.remaining / bundle.rate);
+    }
+    // when the first ones end, the rest of them is worked out again, so only they need to be foreseen
+    const until = first + (first - now) * instant;
+    for (let index = 0; index < members.length; index++) {
+      const bundle = members[index];
+      if (bundle === undefined || bundle.rate === 0) continue;
+      const end = now + bundle.remaining / bundle.rate;
+      if (end <= until) foresee(bundle, end);
+    }
   }
 
   #account(bundle: B, now: number): void {
@@ -117,11 +140,15 @@ export class FluidNetwork<B extends Bundle> {
     const open = [start];
     this.#visited[start] = this.#visit;
     for (let port = open.pop(); port !== undefined; port = open.pop()) {
-      for (const bundle of this.#users[port] ?? []) {
-        if (bundle.visit === this.#visit) continue;
+      const users = this.#users[port] ?? [];
+      for (let place = 0; place < users.length; place++) {
+        const bundle = users[place];
+        if (bundle === undefined || bundle.visit === this.#visit) continue;
         bundle.visit = this.#visit;
         members.push(bundle);
-        for (const other of bundle.ports) {
+        const { ports } = bundle;
+        for (let index = 0; index < ports.length; index++) {
+          const other = ports[index] ?? -1;
           if (this.#visited[other] === this.#visit) continue;
           this.#visited[other] = this.#visit;
           open.push(other);
