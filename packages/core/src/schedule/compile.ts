@@ -12,12 +12,15 @@
  */
 import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
-import { instanceKey, RegionLifetimes, type RegionInstance, type Whole } from './region-lifetimes.js';
-import type { Lane, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
-import { chunksOverlap } from './region-users.js';
+import { RegionLifetimes, type RegionInstance, type Whole } from './region-lifetimes.js';
+import type { Lane, Operation, Program, ProgramNode, Template } from './schedule.js';
 import { planTemplate, type TemplatePlan } from './template-plan.js';
+import { follow, include, Touches, type Touched } from './touches.js';
 
 export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];
+
+/** One list for all that are empty. */
+const none: readonly number[] = [];
 
 export interface Queue {
   /** `compute`, or for collectives lane and group, as `inter ep`. */
@@ -71,29 +74,20 @@ export interface CompiledProgram extends OrderedProgram {
   readonly regions: readonly RegionInstance[];
 }
 
-/** A use that later ones may have to wait for. */
-interface Touch extends Pick<Use, 'chunk' | 'of' | 'mode'> {
-  readonly operation: number;
-  readonly queue: number;
-}
-
-/** Uses of a region that outlives its node, which a later one may conflict with. */
-interface Touched {
-  readonly list: Touch[];
-}
-
 /** Works through a program node by node. */
 class Compilation {
-  readonly operations: (OrderedOperation & { readonly dependents: number[] })[] = [];
+  readonly operations: (OrderedOperation & { dependents: readonly number[] })[] = [];
   readonly nodes: CompiledNode[] = [];
   readonly #program: Program;
   readonly #lifetimes: RegionLifetimes | undefined;
   readonly #plans = new Map<string, TemplatePlan>();
-  readonly #queueOf: ReadonlyMap<string, number>;
-  /** By key of a region that outlives its node. */
-  readonly #touches = new Map<string, Touched>();
+  /** By operation of a template. */
+  readonly #queuesOf = new Map<TemplatePlan, readonly number[]>();
+  readonly #touches = new Touches();
+  /** What the operation at hand waits for. */
+  readonly #after: number[] = [];
   /** Last operations of each node; those of what it waits for where it has none. */
-  readonly #sinks: number[][] = [];
+  readonly #sinks: (readonly number[])[] = [];
   /** By template, layer, micro-batch and pass, those of which parts are to come. */
   readonly #wholes = new Map<string, Whole>();
 
@@ -102,8 +96,14 @@ class Compilation {
     this.#program = program;
     this.#lifetimes = lifetimes;
     program.nodes.forEach((node, index) => this.#check(node, index));
-    this.#queueOf = new Map(this.queueIds().map((id, index) => [id, index]));
+    const ids = this.queueIds();
+    for (const plan of this.#plans.values())
+      this.#queuesOf.set(
+        plan,
+        plan.queues.map((id) => ids.indexOf(id)),
+      );
     program.nodes.forEach((node, index) => this.#node(node, index));
+    this.#tellDependents();
   }
 
   /** Ids of all queues: by lane, the queue of kernels first. */
@@ -135,37 +135,75 @@ class Compilation {
     const { first: from = 0, end = operations.length } = node.part ?? {};
     const whole = this.#whole(node, index);
     const first = this.operations.length;
-    const awaited = [...new Set(node.after.flatMap((before) => this.#sinks[before] ?? []))];
+    const awaited = this.#awaitedBy(node);
+    const queues = this.#queuesOf.get(plan) ?? [];
     const touched: (readonly Touched[] | undefined)[] = [];
     for (let place = from; place < end; place++) {
       const operation = operations[place];
       if (operation === undefined) break;
       const number = this.operations.length;
       whole.numbers.push(number);
-      const queue = this.#queueOf.get(plan.queues[place] ?? '') ?? 0;
-      const after: number[] = [];
-      for (const other of plan.after[place] ?? []) include(after, whole.numbers[other] ?? number);
+      const queue = queues[place] ?? 0;
+      const after = this.#after;
+      after.length = 0;
+      const before = plan.after[place] ?? none;
+      for (let at = 0; at < before.length; at++) include(after, whole.numbers[before[at] ?? -1] ?? number);
       if (plan.roots.has(place))
         for (const other of awaited) if (this.operations[other]?.queue !== queue) include(after, other);
-      for (const { place: used, region, use } of plan.outliving[place] ?? [])
-        for (const one of (touched[used] ??= this.#touchedBy(region, node))) follow(one, { use, number, queue, after });
+      const outliving = plan.outliving[place] ?? [];
+      for (let at = 0; at < outliving.length; at++) {
+        const used = outliving[at];
+        if (used === undefined) break;
+        const all = (touched[used.place] ??= this.#touches.of(used.region, node));
+        for (let one = 0; one < all.length; one++) follow(all[one], { use: used.use, number, queue, after });
+      }
       this.#lifetimes?.use(plan.uses[place] ?? [], { plan, node, whole, operation: number, queue });
-      for (const other of after) this.operations[other]?.dependents.push(number);
+      const { template, names } = plan;
+      const name = names[place] ?? '';
       this.operations.push({
         index: number,
         node: index,
-        template: plan.template,
+        template,
         operation,
-        name: plan.names[place] ?? '',
+        name,
         queue,
-        after,
-        dependents: [],
+        after: after.length === 0 ? none : after.slice(),
+        dependents: none,
       });
     }
     this.#lifetimes?.end({ plan, node, whole, operation: this.operations.length - 1 });
     this.nodes.push({ first, count: end - from });
     const sinks = plan.sinks.flatMap((sink) => whole.numbers[sink] ?? []);
     this.#sinks.push(sinks.length === 0 ? awaited : sinks);
+  }
+
+  /** Last operations of the nodes that a node waits for. */
+  #awaitedBy({ after }: ProgramNode): readonly number[] {
+    const [before] = after;
+    if (before === undefined) return none;
+    if (after.length === 1) return this.#sinks[before] ?? none;
+    return [...new Set(after.flatMap((one) => this.#sinks[one] ?? []))];
+  }
+
+  /** Lists of who waits for an operation, as long as they are: there are as many as operations. */
+  #tellDependents(): void {
+    const { operations } = this;
+    const counts = new Int32Array(operations.length);
+    for (const { after } of operations) for (const other of after) counts[other] = (counts[other] ?? 0) + 1;
+    const lists = operations.map((operation, index): number[] | undefined => {
+      if (counts[index] === 0) return undefined;
+      const list = new Array<number>(counts[index] ?? 0);
+      operation.dependents = list;
+      return list;
+    });
+    counts.fill(0);
+    for (const { index, after } of operations)
+      for (const other of after) {
+        const list = lists[other];
+        const at = counts[other] ?? 0;
+        if (list !== undefined) list[at] = index;
+        counts[other] = at + 1;
+      }
   }
 
   /** What a node is a part of, itself where it is all of its template. Throws `InputError` for parts out of order. */
@@ -185,56 +223,6 @@ class Compilation {
     else this.#wholes.set(key, whole);
     return whole;
   }
-
-  /** Uses so far of a region that outlives its node. A flat region is all of its parts. */
-  #touchedBy(region: Region, node: ProgramNode): Touched[] {
-    const keys = region.parts
-      ? region.parts.map((part) => `${part.layer}//${part.region}`)
-      : [instanceKey(region.id, region.life, node)];
-    return keys.map((key) => {
-      let touched = this.#touches.get(key);
-      if (touched === undefined) this.#touches.set(key, (touched = { list: [] }));
-      return touched;
-    });
-  }
-}
-
-/**
- * Adds the operations that a use of a region that outlives its node has to wait for to `after`, and notes the use for
- * later ones. Operations that name parts of a flat region differently are kept apart too.
- */
-function follow(
-  touched: Touched,
-  step: { readonly use: Use; readonly number: number; readonly queue: number; readonly after: number[] },
-): void {
-  const { use, number, queue, after } = step;
-  const { chunk, of, mode } = use;
-  const { list } = touched;
-  let kept = 0;
-  for (const touch of list) {
-    if (touch.operation < number && touch.queue !== queue && conflict(touch, use)) include(after, touch.operation);
-    if (!replaces(use, queue, touch)) list[kept++] = touch;
-  }
-  list.length = kept;
-  list.push({ operation: number, queue, chunk, of, mode });
-}
-
-/** Adds a number to a short list unless it is there. */
-function include(numbers: number[], number: number): void {
-  if (!numbers.includes(number)) numbers.push(number);
-}
-
-const conflict = (earlier: Touch, use: Use): boolean =>
-  !(earlier.mode === 'read' && use.mode === 'read') && chunksOverlap(earlier, use);
-
-/**
- * Whether who waits for a use need not wait for an earlier one besides: it wrote over all of it, or came later on the
- * same queue.
- */
-function replaces(use: Use, queue: number, touch: Touch): boolean {
-  const covers = use.of === 1 || (use.chunk === touch.chunk && use.of === touch.of);
-  if (!covers) return false;
-  return use.mode === 'read' ? touch.mode === 'read' && touch.queue === queue : true;
 }
 
 function orderedBy(compilation: Compilation, program: Program): OrderedProgram {

@@ -2,7 +2,7 @@
 import { InputError } from '../units/errors.js';
 import { memoized } from '../units/memoized.js';
 import { RegionUsers } from './region-users.js';
-import type { Operation, Region, Template, Use } from './schedule.js';
+import type { Lane, Operation, Region, Template, Use } from './schedule.js';
 
 /**
  * Queue of an operation, by its id. Sends and receives of either direction are queues of their own: one that waits for
@@ -49,11 +49,12 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
   const roots = new Set<number>();
   const lastOf = new Map<string, number>();
   const users = new RegionUsers();
+  const mixed = mixedLanes(operations, queues);
   const after = operations.map((operation, index) => {
     if (place.has(operation.id))
       throw new InputError(`${template.name} has two operations "${operation.id}"`, { expected: 'ids that differ' });
     place.set(operation.id, index);
-    const before = predecessors({ template, index, place, queues, users });
+    const before = predecessors({ template, index, place, queues, users, mixed });
     const previous = lastOf.get(queues[index] ?? '');
     if (before.size === 0 && previous === undefined) roots.add(index);
     for (const other of before) followed[other] = 1;
@@ -88,6 +89,17 @@ function placesOfUses({ name, operations }: Template, regions: readonly Region[]
   );
 }
 
+/** Lanes whose operations are on several queues. */
+function mixedLanes(operations: readonly Operation[], queues: readonly string[]): Set<Lane> {
+  const queueOf = new Map<Lane, string | undefined>();
+  const mixed = new Set<Lane>();
+  operations.forEach(({ lane }, index) => {
+    if (!queueOf.has(lane)) queueOf.set(lane, queues[index]);
+    else if (queueOf.get(lane) !== queues[index]) mixed.add(lane);
+  });
+  return mixed;
+}
+
 /** Places of the operations that the one at `index` waits for, within its template; notes its uses in `users`. */
 function predecessors({
   template: { name, operations },
@@ -95,12 +107,14 @@ function predecessors({
   place,
   queues,
   users,
+  mixed,
 }: {
   readonly template: Template;
   readonly index: number;
   readonly place: ReadonlyMap<string, number>;
   readonly queues: readonly string[];
   readonly users: RegionUsers;
+  readonly mixed: ReadonlySet<Lane>;
 }): Set<number> {
   const before = new Set<number>();
   const operation = operations[index];
@@ -114,11 +128,13 @@ function predecessors({
     before.add(other);
   }
   // Builders order operations of different lanes; those of one lane may still be on different queues.
-  const besides: number[] = [];
-  for (const use of operation.uses) users.conflicting(use, besides);
-  for (const other of besides.sort((a, b) => a - b))
-    if (operations[other]?.lane === operation.lane && queues[other] !== queues[index]) before.add(other);
-  for (const use of operation.uses) users.add(index, use);
+  if (mixed.has(operation.lane)) {
+    const besides: number[] = [];
+    for (const use of operation.uses) users.conflicting(use, besides);
+    for (const other of besides.sort((a, b) => a - b))
+      if (operations[other]?.lane === operation.lane && queues[other] !== queues[index]) before.add(other);
+    for (const use of operation.uses) users.add(index, use);
+  }
   // Without anything to wait for, a bind waits for all that its node issued before.
   if (operation.body.kind === 'bind' && before.size === 0)
     for (let other = 0; other < index; other++) before.add(other);

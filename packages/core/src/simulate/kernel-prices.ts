@@ -29,6 +29,8 @@ const sameWork = (one: Work, other: Work): boolean =>
 
 export class KernelPrices {
   readonly #model: CostModel;
+  /** By all that decides it but the rows. */
+  readonly #byKey = new Map<string, Map<number, KernelPrice>>();
   /** By the parts of the work, which all chunks of a task have in common. */
   readonly #known = new WeakMap<Work['parts'], Known[]>();
 
@@ -42,7 +44,7 @@ export class KernelPrices {
     let list = this.#known.get(work.parts);
     if (list === undefined) this.#known.set(work.parts, (list = []));
     let known = list.find((one) => one.name === name && sameWork(one.work, work));
-    if (known === undefined) list.push((known = { name, work, byRows: new Map() }));
+    if (known === undefined) list.push((known = { name, work, byRows: this.#byRows(name, work) }));
     let price = known.byRows.get(rows);
     if (price === undefined) {
       const priced = pricedKernel(name, work, rows);
@@ -50,6 +52,13 @@ export class KernelPrices {
       known.byRows.set(rows, price);
     }
     return price;
+  }
+
+  #byRows(name: string, { kind, flopsPerRow, bytesPerRow, fixedBytes, parts }: Work): Map<number, KernelPrice> {
+    const key = JSON.stringify([name, kind, flopsPerRow, bytesPerRow, fixedBytes, parts]);
+    let byRows = this.#byKey.get(key);
+    if (byRows === undefined) this.#byKey.set(key, (byRows = new Map()));
+    return byRows;
   }
 }
 

@@ -14,9 +14,10 @@ export interface FlatProgram {
 
 export function flatten(compiled: OrderedProgram, hostRunsKernels: boolean): FlatProgram {
   const { operations } = compiled;
-  const blocksHost = Uint8Array.from(operations, ({ operation: { body } }) =>
-    body.kind === 'bind' || (body.kind === 'kernel' && hostRunsKernels) ? 1 : 0,
-  );
+  const blocksHost = new Uint8Array(operations.length);
+  operations.forEach(({ operation: { body } }, index) => {
+    if (body.kind === 'bind' || (body.kind === 'kernel' && hostRunsKernels)) blocksHost[index] = 1;
+  });
   return { compiled, operations, blocksHost };
 }
 
@@ -63,9 +64,11 @@ export function rankState(flat: FlatProgram | undefined): RankState {
   if (!flat) throw new RangeError('a rank has no program');
   const { operations, compiled } = flat;
   const queues = compiled.queues.length;
+  const pending = new Int32Array(operations.length);
+  operations.forEach(({ after }, index) => (pending[index] = after.length));
   return {
     flat,
-    pending: Int32Array.from(operations, ({ after }) => after.length),
+    pending,
     heads: new Int32Array(queues),
     running: new Uint8Array(queues),
     attempts: new Float64Array(queues).fill(-1),
