@@ -5,13 +5,15 @@ import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { plainPair, searchedHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import { whole } from '../routing/group-routing.js';
+import { moeBackward } from '../schedule/moe-backward.js';
+import { moeForward } from '../schedule/moe-forward.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { layoutOf } from '../../testing/strategies.js';
 import { placedOn } from '../layout/mesh.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';
 import { marginOver, reasons } from './explain.js';
 import { choiceName, findFlips } from './flips.js';
-import { passPrice, routedBinding, simulatePass, type LayerPass, type Workload } from './workload.js';
+import { passPrice, passProgram, routedBinding, simulatePass, type LayerPass, type Workload } from './workload.js';
 import { maxOf, minOf, Random } from '../units/index.js';
 
 /** Case A of the byte tables: two experts of Llama-70B's shape, top-2, TP = 8 and EP = 2 over two nodes. */
@@ -222,6 +224,29 @@ describe('what was worked out for one question', () => {
     }
     // Questions differ in their answers, but for seeds of even routing and factors that drop nothing of it.
     expect(new Set(known.values()).size).toBeGreaterThan(10);
+  });
+});
+
+describe('programs of a layer', () => {
+  it('do not depend on how many replicas there are, of which one stands for all', () => {
+    const few: MoeShape = { ...manyExperts, layout: { ...layoutOf({ tp: 2, dp: 8, ep: 4, etp: 2 }), ranksPerNode: 4 } };
+    const many: MoeShape = { ...few, layout: { ...layoutOf({ tp: 2, dp: 32, ep: 4, etp: 2 }), ranksPerNode: 4 } };
+    const workloads = [few, many].map((shape) => workload(shape, getCluster('a800-16x4')));
+    for (const halves of searchedHalves().filter((one) => unsupportedStrategy(one, few) === undefined))
+      for (const chunks of [1, 3]) {
+        const strategy = { ...halves, chunks: { forward: chunks, backward: chunks } };
+        const [one, other] = workloads.map((each) => passProgram(each, strategy, 'forward'));
+        expect(one).toBe(other);
+        for (const [pass, write] of [
+          ['forward', moeForward],
+          ['backward', moeBackward],
+        ] as const)
+          for (const each of workloads) {
+            const { templates } = passProgram({ ...each, scope: 'layer' }, strategy, pass);
+            const [known] = Object.values(templates);
+            expect(JSON.stringify(known)).toBe(JSON.stringify(write(each.shape, strategy)));
+          }
+      }
   });
 });
 

@@ -213,13 +213,21 @@ function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layo
   }
 }
 
-/** By shape, then scope, pass and strategy. */
-const programs = new WeakMap<MoeShape, Map<string, Program>>();
+const recentPrograms = new Recent<Map<string, Program>>(8);
 
-/** The program of one pass of the workload; one for a shape, however often it is asked for. */
+/**
+ * Programs by scope, pass and strategy, of all shapes that have the same: how many replicas and expert groups there are
+ * makes no difference to what a rank does in a layer, but for the tokens that a loss is pooled over, which cost nothing.
+ */
+const programsOf = memoized(({ numerics, ...shape }: MoeShape): Map<string, Program> => {
+  const layout = { ...shape.layout, dp: 0, edp: 0 };
+  const key = JSON.stringify({ ...shape, layout, numerics: { ...numerics, pooledTokens: 0 } });
+  return recentPrograms.of(key, () => new Map<string, Program>());
+});
+
+/** The program of one pass of the workload; one for shapes that have the same, however often it is asked for. */
 export function passProgram({ shape, scope }: Workload, strategy: Strategy, pass: LayerPass): Program {
-  let known = programs.get(shape);
-  if (known === undefined) programs.set(shape, (known = new Map()));
+  const known = programsOf(shape);
   const key = `${scope} ${pass} ${strategy.dispatch} ${strategy.combine} ${strategy.chunks[pass]}`;
   let program = known.get(key);
   if (program === undefined) known.set(key, (program = newProgram(shape, scope, strategy, pass)));

@@ -185,25 +185,25 @@ class Compilation {
     return [...new Set(after.flatMap((one) => this.#sinks[one] ?? []))];
   }
 
-  /** Lists of who waits for an operation, as long as they are: there are as many as operations. */
+  /** Lists of who waits for an operation, no longer than they are: there are as many as operations. */
   #tellDependents(): void {
     const { operations } = this;
-    const counts = new Int32Array(operations.length);
-    for (const { after } of operations) for (const other of after) counts[other] = (counts[other] ?? 0) + 1;
-    const lists = operations.map((operation, index): number[] | undefined => {
-      if (counts[index] === 0) return undefined;
-      const list = new Array<number>(counts[index] ?? 0);
-      operation.dependents = list;
-      return list;
-    });
-    counts.fill(0);
-    for (const { index, after } of operations)
-      for (const other of after) {
-        const list = lists[other];
-        const at = counts[other] ?? 0;
-        if (list !== undefined) list[at] = index;
-        counts[other] = at + 1;
+    const ends = new Int32Array(operations.length);
+    for (const { after } of operations) for (const other of after) ends[other] = (ends[other] ?? 0) + 1;
+    let total = 0;
+    for (let index = 0; index < ends.length; index++) ends[index] = total += ends[index] ?? 0;
+    const dependents = Array.from({ length: total }, () => 0);
+    // from the last one on, so that in the end each list begins where it ended
+    for (let index = operations.length - 1; index >= 0; index--)
+      for (const other of operations[index]?.after ?? none) {
+        const at = (ends[other] ?? 0) - 1;
+        ends[other] = at;
+        dependents[at] = index;
       }
+    operations.forEach((operation, index) => {
+      const [first = total, next = total] = [ends[index], ends[index + 1]];
+      if (next > first) operation.dependents = dependents.slice(first, next);
+    });
   }
 
   /** What a node is a part of, itself where it is all of its template. Throws `InputError` for parts out of order. */

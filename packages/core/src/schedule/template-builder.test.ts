@@ -50,6 +50,36 @@ describe('template builder', () => {
     expect(after).toEqual({ w: [], r: ['w'], c: ['w', 'r'], other: [] });
   });
 
+  it('does for other chunks what is written for the first', () => {
+    const of = 3;
+    const write3 = (b: TemplateBuilder) => (chunk: number) => {
+      const id = (task: string) => ({ task, chunk, of });
+      const work = memoryWork('copy', 4, { rows: 8, chunk, of });
+      const operands = { from: read('x', chunk, of), to: write('y', chunk, of) };
+      b.kernel({ id: id('pack'), kernel: 'copy', operands, work, lane: 'copy' });
+      const collective = { name: 'all_to_all', group: 'ep' } as const;
+      b.collective({
+        id: id('move'),
+        lane: 'inter',
+        collective,
+        operands: { from: read('y', chunk, of), to: add('z') },
+      });
+    };
+    const [each, repeated] = [builder(), builder()];
+    const first = repeated.eachChunk(write3(repeated));
+    expect(() => first(1)).toThrow(/before chunk 0/);
+    for (let chunk = 0; chunk < of; chunk++) {
+      write3(each)(chunk);
+      first(chunk);
+    }
+    const build = (b: TemplateBuilder) => b.build('t', 'replicated', 'replicated');
+    expect(build(repeated)).toEqual(build(each));
+    const whole = builder();
+    const once = whole.eachChunk((chunk) => fill(whole, `k${chunk}`, write('x')));
+    once(0);
+    expect(() => once(1)).toThrow(/no piece of a task/);
+  });
+
   it('refuses undeclared regions and repeated names', () => {
     const b = builder();
     expect(() => fill(b, 'k', write('v'))).toThrow(/v, not declared/);
