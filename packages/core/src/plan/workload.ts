@@ -216,8 +216,8 @@ function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layo
 const recentPrograms = new Recent<Map<string, Program>>(8);
 
 /**
- * Programs by scope, pass and strategy, of all shapes that have the same: how many replicas and expert groups there are
- * makes no difference to what a rank does in a layer, but for the tokens that a loss is pooled over, which cost nothing.
+ * Programs by scope, pass and strategy, of all shapes that have the same. How many replicas and expert groups there are
+ * makes no difference to what a rank does in a layer, but for the tokens that a loss is pooled over: they cost nothing.
  */
 const programsOf = memoized(({ numerics, ...shape }: MoeShape): Map<string, Program> => {
   const layout = { ...shape.layout, dp: 0, edp: 0 };

@@ -201,7 +201,8 @@ class Compilation {
         dependents[at] = index;
       }
     operations.forEach((operation, index) => {
-      const [first = total, next = total] = [ends[index], ends[index + 1]];
+      const next = ends[index + 1] ?? total;
+      const first = ends[index] ?? next;
       if (next > first) operation.dependents = dependents.slice(first, next);
     });
   }
