@@ -145,7 +145,7 @@ class Compilation {
       whole.numbers.push(number);
       const queue = queues[place] ?? 0;
       const after = this.#after;
-      after.length = 0;
+      if (after.length > 0) after.length = 0;
       const before = plan.after[place] ?? none;
       for (let at = 0; at < before.length; at++) include(after, whole.numbers[before[at] ?? -1] ?? number);
       if (plan.roots.has(place))

@@ -75,7 +75,8 @@ export function follow(
     if (touch.operation < number && touch.queue !== queue && conflict(touch, use)) include(after, touch.operation);
     if (!replaces(use, queue, touch)) list[kept++] = touch;
   }
-  list.length = kept;
+  // telling it its own length is slow
+  if (kept < list.length) list.length = kept;
   list.push({ operation: number, queue, chunk, of, mode });
 }
 

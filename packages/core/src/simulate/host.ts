@@ -5,6 +5,7 @@
  * 0.995 of their sum (8,192 x 28,672 x 4,096 in bf16 and 1, 3 and 8 copies or gathers of 0.5 GB on a second stream of
  * an H200, sustained), since both fill the multiprocessors or the memory's bandwidth.
  */
+import { removeFrom } from '../units/index.js';
 
 /** Ranks that share the cores of a host, as on a cluster that is emulated on one machine. */
 export interface HostCores {
@@ -123,8 +124,7 @@ export class Processors {
 
   end(kernel: RunningKernel): void {
     const host = this.#host(kernel.rank);
-    const at = host.kernels.indexOf(kernel);
-    if (at >= 0) host.kernels.splice(at, 1);
+    removeFrom(host.kernels, kernel);
     this.#count(kernel, -1);
     this.#change(host);
     if (kernel.kind === 'kernel') return;
@@ -165,6 +165,7 @@ export class Processors {
 
   /** Brings the rates of kernels up to date; `foresee` is told the new end of every kernel whose rate changed. */
   settle(now: number, foresee: (kernel: RunningKernel, end: number) => void): void {
+    if (this.#dirty.length === 0) return;
     for (let place = 0; place < this.#dirty.length; place++) {
       const host = this.#dirty[place];
       if (host === undefined) break;

@@ -3,6 +3,7 @@
  * that a change touches is worked out again, since flows that share no port, directly or through others, do not feel
  * each other.
  */
+import { removeFrom } from '../units/index.js';
 import { maxMinShares } from './max-min.js';
 import type { Demand } from './max-min.js';
 
@@ -62,9 +63,7 @@ export class FluidNetwork<B extends Bundle> {
     const { ports } = bundle;
     for (let place = 0; place < ports.length; place++) {
       const port = ports[place] ?? -1;
-      const users = this.#users[port];
-      const at = users?.indexOf(bundle) ?? -1;
-      if (at >= 0) users?.splice(at, 1);
+      removeFrom(this.#users[port] ?? [], bundle);
       this.#change(port);
     }
   }
@@ -96,7 +95,9 @@ export class FluidNetwork<B extends Bundle> {
    * bundles that end first, and when.
    */
   settle(now: number, foresee: (bundle: B, end: number) => void): void {
-    for (const bundle of this.#unbounded.splice(0)) foresee(bundle, now);
+    for (let bundle = this.#unbounded.shift(); bundle !== undefined; bundle = this.#unbounded.shift())
+      foresee(bundle, now);
+    if (this.#dirty.length === 0) return;
     this.#visit += 1;
     for (let place = 0; place < this.#dirty.length; place++) {
       const start = this.#dirty[place] ?? 0;
@@ -111,7 +112,8 @@ export class FluidNetwork<B extends Bundle> {
     const shares = maxMinShares(members, this.#capacityOf);
     let first = Infinity;
     for (let index = 0; index < members.length; index++) {
-      const [bundle, share] = [members[index], shares[index]];
+      const bundle = members[index];
+      const share = shares[index];
       if (bundle === undefined || share === undefined) continue;
       this.#account(bundle, now);
       if (share.port !== bundle.port) held(bundle, share.port, now);

@@ -19,7 +19,7 @@ export { isRecord } from './record.js';
 export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';
-export { appendAll, maxOf, minOf } from './lists.js';
+export { appendAll, maxOf, minOf, removeFrom } from './lists.js';
 export { memoized, once } from './memoized.js';
 export { Recent } from './recent.js';
 export { countingSort } from './counting-sort.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { appendAll, maxOf, minOf } from './lists.js';
+import { appendAll, maxOf, minOf, removeFrom } from './lists.js';
 
 describe('lists of any length', () => {
   const [lesser, greater] = [(a: number, b: number) => Math.min(a, b), (a: number, b: number) => Math.max(a, b)];
@@ -17,5 +17,16 @@ describe('lists of any length', () => {
     appendAll(list, many);
     expect(list.length).toBe(1_000_001);
     expect(list.at(-1)).toBe(many.at(-1));
+  });
+
+  it('lose one value, and keep the order of the others', () => {
+    for (const value of [1, 2, 3, 4]) {
+      const list = [1, 2, 3];
+      removeFrom(list, value);
+      expect(list).toEqual([1, 2, 3].filter((one) => one !== value));
+    }
+    const none: number[] = [];
+    removeFrom(none, 1);
+    expect(none).toEqual([]);
   });
 });

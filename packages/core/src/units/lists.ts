@@ -21,3 +21,12 @@ export function minOf(values: Iterable<number>): number {
 export function appendAll<T>(list: T[], values: Iterable<T>): void {
   for (const value of values) list.push(value);
 }
+
+/** Takes a value out of a list, in which the others keep their order; nothing where it is not there. */
+export function removeFrom<T>(list: T[], value: T): void {
+  if (list.length === 0) return;
+  const at = list.indexOf(value);
+  // mostly the last one: no list of what was taken out is made
+  if (at === list.length - 1) list.pop();
+  else if (at >= 0) list.splice(at, 1);
+}
