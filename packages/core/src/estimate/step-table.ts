@@ -54,6 +54,7 @@ const expertRingAt = 2;
 const hopAt = 4;
 const denseCrossingAt = 6;
 const expertCrossingAt = 7;
+const valuesOfLayout = 8;
 
 /** Places in a row of shards. */
 const gatherAt = 0;
@@ -321,17 +322,23 @@ export class StepTable {
   #newRow(layout: Layout, order: RankOrder): LayoutRow {
     const { links, model } = this.#context;
     const { tp, cp, dp, ep, etp, edp } = layout;
-    const inside = sharersInDomain(links, layout, order);
-    const lines = [
-      ringLine(links, dp * cp, inside.dense),
-      ringLine(links, edp, inside.expert),
-      stageLine(links, nextStage(links, layout, order), model.hiddenSize),
-    ];
-    const crossing = [crossingSlope(links, dp * cp, inside.dense), crossingSlope(links, edp, inside.expert)];
+    const { dense: denseInside, expert: expertInside } = sharersInDomain(links, layout, order);
+    const dense = ringLine(links, dp * cp, denseInside);
+    const expert = ringLine(links, edp, expertInside);
+    const hop = stageLine(links, nextStage(links, layout, order), model.hiddenSize);
+    const values = new Float64Array(valuesOfLayout);
+    values[denseRingAt] = dense.fixed;
+    values[denseRingAt + 1] = dense.slope;
+    values[expertRingAt] = expert.fixed;
+    values[expertRingAt + 1] = expert.slope;
+    values[hopAt] = hop.fixed;
+    values[hopAt + 1] = hop.slope;
+    values[denseCrossingAt] = crossingSlope(links, dp * cp, denseInside);
+    values[expertCrossingAt] = crossingSlope(links, edp, expertInside);
     const row: LayoutRow = {
       lines: this.#splitOf(layout).lines,
       context: this.#contextOf(layout),
-      values: Float64Array.from([...lines.flatMap(({ fixed, slope }) => [fixed, slope]), ...crossing]),
+      values,
       denseShards: this.#knownShards(dp * cp, tp),
       expertShards: this.#knownShards(edp, etp * ep),
     };

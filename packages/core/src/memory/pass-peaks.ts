@@ -43,7 +43,7 @@ export function inOneRow(stages: readonly StagePasses[]): StagesPasses {
     states.push(stage.states.length);
     for (const { pass, kind, kept } of stage.states) {
       states.push(2 * kinds.indexOf(kind) + Number(pass === 'backward'));
-      for (let kind = 0; kind < places.length; kind++) states.push(kept[places[kind] ?? -1] ?? 0);
+      for (const place of places) states.push(place < 0 ? 0 : (kept[place] ?? 0));
     }
   }
   const chunks: number[] = [];

@@ -88,7 +88,7 @@ export class CostLines {
 
   /** Costs, and what layers' backwards hold behind them. */
   write(row: Float64Array, tokens: number): void {
-    row.fill(0);
+    for (let place = 0; place < row.length; place++) row[place] = 0;
     const places = this.#places;
     const ats = this.#at;
     const slopes = this.#slopes;

@@ -42,6 +42,17 @@ function sharedBytes(problem: PlanProblem, name: SharingName, hosts: boolean): S
   return bytes;
 }
 
+/**
+ * How many times its passes, shared evenly over the stages, a step takes at least where a share of the bubble is left.
+ * The slowest stage waits for a micro-batch on all others but for what fills it, which grows with the slowest stage: so
+ * either stages are even and it waits, or it is so slow that nothing is left to wait for.
+ */
+export function timesWaiting({ layout, virtualStages, microBatches }: SpacePoint, share: number): number {
+  const { pp } = layout;
+  const even = 1 + (share * (pp - 1)) / (virtualStages * microBatches);
+  return Math.min(even, pp / (1 + (1 - share) * (pp - 1)));
+}
+
 /** How layers lie on stages. */
 type Split = Pick<SpacePoint, 'virtualStages' | 'layersOfStages'>;
 

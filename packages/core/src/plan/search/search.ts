@@ -7,7 +7,7 @@ import type { RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import { legalLayouts } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
-import { Bounds } from './bounds.js';
+import { Bounds, timesWaiting } from './bounds.js';
 import { countAt, Counts, type SearchCounts } from './counts.js';
 import { bySharing, exchangeKinds, type Branch, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, passingSettings, settingOf } from './settings.js';
@@ -214,19 +214,14 @@ export class Search {
         this.#counts.add(countAt.prunedByMemory, open.settings);
         continue;
       }
-      // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
-      const waiting = 1 + (layout.pp - 1) / (virtualStages * microBatches);
-      if (floorSeconds * (open.fills ? 1 : waiting) >= this.#beaten)
+      if (floorSeconds * timesWaiting(point, open.waits) >= this.#beaten)
         this.#counts.add(countAt.prunedByTime, open.settings);
-      else full = !this.#searchPoint(point, open, this.#floorsOf(layout, shared, microBatch), waiting);
+      else full = !this.#searchPoint(point, open, this.#floorsOf(layout, shared, microBatch));
     }
   }
 
-  /**
-   * Prices what may be the fastest of a point. False where nothing of it fits. `floors`: where its least times lie;
-   * `waiting`: how many times those take without what fills the bubble.
-   */
-  #searchPoint(point: SpacePoint, options: Options, floors: number, waiting: number): boolean {
+  /** Prices what may be the fastest of a point. False where nothing of it fits. `floors`: where its least times lie. */
+  #searchPoint(point: SpacePoint, options: Options, floors: number): boolean {
     const { branches } = options;
     let weights: Weights | undefined;
     for (let index = 0; index < branches.length; index++) {
@@ -242,7 +237,7 @@ export class Search {
         this.#counts.add(countAt.prunedByMemory, open);
         continue;
       }
-      if ((this.#floors[floors + branch.exchange] ?? 0) * (branch.fills ? 1 : waiting) >= this.#beaten) {
+      if ((this.#floors[floors + branch.exchange] ?? 0) * timesWaiting(point, branch.waits) >= this.#beaten) {
         this.#counts.add(countAt.prunedByTime, open);
         continue;
       }
