@@ -1,5 +1,5 @@
 /** What a step needs at least, whatever is left open: cheap enough for every point of a space. */
-import { hostOf, shardSizes } from '../../estimate/index.js';
+import { hostOf, shardSizes, type PipelineSchedule } from '../../estimate/index.js';
 import { precisions, sharingRules, type SharingName } from '../../memory/index.js';
 import { countParameters, layerParameters } from '../../model/parameters.js';
 import { maxOf } from '../../units/lists.js';
@@ -43,14 +43,35 @@ function sharedBytes(problem: PlanProblem, name: SharingName, hosts: boolean): S
 }
 
 /**
- * How many times its passes, shared evenly over the stages, a step takes at least where a share of the bubble is left.
- * The slowest stage waits for a micro-batch on all others but for what fills it, which grows with the slowest stage: so
- * either stages are even and it waits, or it is so slow that nothing is left to wait for.
+ * How many times its passes, shared evenly over the stages, a step takes at least under a schedule (`bubbleSeconds`).
+ * Gradients of weights are a third of its passes at most: a backward is twice as many products as a forward.
+ *
+ * In 1F1B the slowest stage waits for a micro-batch on all others. Zero-bubble fills that with gradients of weights,
+ * which grow with the slowest stage: either stages are even and a third is left, or it is so slow that nothing is. In
+ * DualPipe (F + 2B - 3W) is two thirds of a stage's passes at least.
  */
-export function timesWaiting({ layout, virtualStages, microBatches }: SpacePoint, share: number): number {
+export function timesWaiting({ layout, virtualStages, microBatches }: SpacePoint, schedule: PipelineSchedule): number {
   const { pp } = layout;
-  const even = 1 + (share * (pp - 1)) / (virtualStages * microBatches);
-  return Math.min(even, pp / (1 + (1 - share) * (pp - 1)));
+  if (pp === 1) return 1;
+  switch (schedule) {
+    case '1f1b':
+    case 'interleaved':
+      return 1 + (pp - 1) / (virtualStages * microBatches);
+    case 'zero-bubble':
+      return Math.min(1 + (pp - 1) / (3 * microBatches), pp / (1 + (2 * (pp - 1)) / 3));
+    case 'dualpipe':
+      return 1 + (pp - 2) / (3 * microBatches);
+    case 'dualpipe-v':
+      return 1 + (pp - 1) / (3 * microBatches);
+  }
+}
+
+/** The least of it under any of some schedules. */
+export function leastWaiting(point: SpacePoint, schedules: readonly PipelineSchedule[]): number {
+  let least = Infinity;
+  for (let index = 0; index < schedules.length; index++)
+    least = Math.min(least, timesWaiting(point, schedules[index] ?? '1f1b'));
+  return least;
 }
 
 /** How layers lie on stages. */

@@ -5,7 +5,6 @@ import {
   computePrecisions,
   dispatchKinds,
   hostOf,
-  isDual,
   rankOrders,
   shardSizes,
   shardsOf,
@@ -16,7 +15,6 @@ import {
   type RecomputeSetting,
 } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
-import { minOf } from '../../units/lists.js';
 import type { MoeModel } from '../../model/model.js';
 import { limitsOf } from '../space/frameworks.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
@@ -49,8 +47,6 @@ export interface Branch {
   readonly exchange: number;
   /** Of its schedule, by what a stage keeps: 0 but for DualPipe and DualPipe in a V. */
   readonly sort: number;
-  /** Of the bubble of 1F1B, the least share that its schedule leaves. */
-  readonly waits: number;
   /** Without those that another way outdoes. */
   readonly keepings: readonly Keeping[];
   /** Legal settings of the way, outdone ones too. */
@@ -62,8 +58,8 @@ export interface Options {
   /** Those that cost least time first; the first is no slower than any other. */
   readonly keepings: readonly Keeping[];
   readonly branches: readonly Branch[];
-  /** The least share of the bubble that any of them leaves. */
-  readonly waits: number;
+  /** Of the branches, each once. */
+  readonly schedules: readonly PipelineSchedule[];
   /** Legal settings of all ways. */
   readonly settings: number;
 }
@@ -233,12 +229,6 @@ function keepingsOf(problem: PlanProblem, point: SpacePoint): Keepings {
   return made;
 }
 
-/**
- * Of the bubble, what a schedule leaves at least. Zero-bubble fills it with gradients of weights of either end
- * (`bubbleSeconds`), at most a third of a micro-batch's passes each: a backward is twice as many products as a forward.
- */
-const leftBy = (schedule: PipelineSchedule): number => (isDual(schedule) ? 0 : schedule === 'zero-bubble' ? 1 / 3 : 1);
-
 /** All that a point leaves open. */
 export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
   const { all: keepings, lists } = keepingsOf(problem, point);
@@ -261,10 +251,10 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
         : listOf(`${limitsKey(way)} but ${sorts}`, legal, (one) => !better.some((other) => goTogether(other, one)));
     const { schedule } = way;
     const sort = schedule === 'dualpipe' ? 1 : schedule === 'dualpipe-v' ? 2 : 0;
-    return { way, exchange: exchangeOf(way), sort, waits: leftBy(schedule), keepings: open, settings: legal.length };
+    return { way, exchange: exchangeOf(way), sort, keepings: open, settings: legal.length };
   });
   const settings = branches.reduce((sum, branch) => sum + branch.settings, 0);
-  return { ways, keepings, branches, waits: minOf(branches.map(({ waits }) => waits)), settings };
+  return { ways, keepings, branches, schedules: [...new Set(ways.map(({ schedule }) => schedule))], settings };
 }
 
 /**

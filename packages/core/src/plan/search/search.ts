@@ -7,7 +7,7 @@ import type { RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import { legalLayouts } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
-import { Bounds, timesWaiting } from './bounds.js';
+import { Bounds, leastWaiting, timesWaiting } from './bounds.js';
 import { countAt, Counts, type SearchCounts } from './counts.js';
 import { bySharing, exchangeKinds, type Branch, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, passingSettings, settingOf } from './settings.js';
@@ -214,7 +214,7 @@ export class Search {
         this.#counts.add(countAt.prunedByMemory, open.settings);
         continue;
       }
-      if (floorSeconds * timesWaiting(point, open.waits) >= this.#beaten)
+      if (floorSeconds * leastWaiting(point, open.schedules) >= this.#beaten)
         this.#counts.add(countAt.prunedByTime, open.settings);
       else full = !this.#searchPoint(point, open, this.#floorsOf(layout, shared, microBatch));
     }
@@ -237,7 +237,7 @@ export class Search {
         this.#counts.add(countAt.prunedByMemory, open);
         continue;
       }
-      if ((this.#floors[floors + branch.exchange] ?? 0) * timesWaiting(point, branch.waits) >= this.#beaten) {
+      if ((this.#floors[floors + branch.exchange] ?? 0) * timesWaiting(point, branch.way.schedule) >= this.#beaten) {
         this.#counts.add(countAt.prunedByTime, open);
         continue;
       }
