@@ -5,9 +5,12 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { runMonta } from './app.js';
+import { optimizeLater } from './engine.js';
 import { describeFailure } from './errors.js';
 import { createStyle } from './output/style.js';
 import { typedCommand } from './output/typed-command.js';
+
+optimizeLater();
 
 // A stream that fails (a full disk behind `>`) says so behind our back.
 process.on('uncaughtException', (error) => {

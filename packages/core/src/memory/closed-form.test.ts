@@ -65,10 +65,10 @@ function settingOf(random: Random): MemorySetting {
 }
 
 describe('closed form', () => {
-  it('agrees with the compiled program within 1 % on 250 seeded layouts', () => {
+  it('agrees with the compiled program within 1 % on 500 seeded layouts', () => {
     const random = new Random(15);
     let [layouts, worst, worstOfPasses, recomputed, piped, gathered] = [0, 0, 0, 0, 0, 0];
-    while (layouts < 250) {
+    while (layouts < 500) {
       let setting: MemorySetting;
       try {
         setting = settingOf(random);
@@ -89,6 +89,6 @@ describe('closed form', () => {
     }
     expect(worst).toBeLessThan(0.01);
     expect(worstOfPasses).toBeLessThan(0.01);
-    expect(Math.min(recomputed, piped, gathered)).toBeGreaterThan(50);
+    expect(Math.min(recomputed, piped, gathered)).toBeGreaterThan(100);
   });
 });
