@@ -10,7 +10,7 @@ import { describeFailure } from './errors.js';
 import { createStyle } from './output/style.js';
 import { typedCommand } from './output/typed-command.js';
 
-optimizeLater();
+optimizeLater(process.argv[2] ?? '');
 
 // A stream that fails (a full disk behind `>`) says so behind our back.
 process.on('uncaughtException', (error) => {

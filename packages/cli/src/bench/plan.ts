@@ -17,7 +17,7 @@ import { createStyle } from '../output/style.js';
 import { simulatedRows } from './simulated-speed.js';
 
 // As the command does.
-optimizeLater();
+optimizeLater('plan');
 
 /** Configurations a second of Calculon: published, and measured on one core (its validation set; early refusals). */
 const calculon = { published: 103, measured: 743 };
