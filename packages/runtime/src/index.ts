@@ -42,7 +42,7 @@ export {
   unigramCrossEntropy,
 } from './train/index.js';
 export { type DispatchMeasurement, measureInTurns, type RepeatedJob } from './execute/measure-dispatch.js';
-export { measureCollectives } from './bench/collectives.js';
+export { defaultCollectiveBench, measureCollectives } from './bench/collectives.js';
 export {
   benchGroupCollectives,
   type CollectiveTable,

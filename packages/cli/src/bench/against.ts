@@ -11,6 +11,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatSeconds, median, pairedRatio, type PairedFigure } from '@monta/core';
+import { defaultCollectiveBench, type measureCollectives } from '@monta/runtime';
 import { renderTable } from '../output/table.js';
 
 /** The first steps of a run pay for compiling its kernels. */
@@ -18,8 +19,10 @@ const warmUpSteps = 5;
 
 const own = resolve(fileURLToPath(new URL('../../../..', import.meta.url)));
 
-function run(build: string, script: string, parameters: readonly string[]): string {
-  const command = [join(build, 'packages/cli/dist', script), ...parameters];
+const run = (build: string, script: string, parameters: readonly string[]): string =>
+  runNode([join(build, 'packages/cli/dist', script), ...parameters]);
+
+function runNode(command: readonly string[]): string {
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8', maxBuffer: 1 << 28 });
   if (status !== 0) throw new Error(`node ${command.join(' ')} ended with ${status}: ${stderr.slice(-2000)}`);
   return stdout;
@@ -50,24 +53,32 @@ function stepSeconds(build: string, layout: string, steps: number): number {
 /** What `npm run bench --json` prints, as far as this reads it. */
 interface Parts {
   readonly gemm: { readonly rows: readonly { name: string; shape: string; gflops: number }[] };
-  readonly collectives: {
-    readonly collectives: readonly { collective: string; ranks: number; seconds: number }[];
-    readonly barriers: readonly { ranks: number; seconds: number }[];
-  };
   readonly simulator: readonly { nodes: number; layers: number; skew: number; operationsPerSecond: number }[];
 }
 
 /** Asks for what is compared and no more; a build from before `--parts` measures everything. */
 function narrowed(build: string): string[] {
   const knows = readFileSync(join(build, 'packages/cli/src/bench/all.ts'), 'utf8').includes('--parts');
-  return knows ? ['--parts', 'gemm collectives simulator'] : [];
+  return knows ? ['--parts', 'gemm simulator'] : [];
+}
+
+type Collectives = Awaited<ReturnType<typeof measureCollectives>>;
+
+/** A build's own measurement, by as many rounds in every build: `npm run bench` had fewer once. */
+function collectivesOf(build: string): Collectives {
+  const script =
+    'const [, module, options] = process.argv;' +
+    'import(module).then(({ measureCollectives }) => measureCollectives(JSON.parse(options)))' +
+    '.then((measured) => process.stdout.write(JSON.stringify(measured)));';
+  const module = join(build, 'packages/runtime/dist/bench/collectives.js');
+  const parameters = ['-e', script, module, JSON.stringify(defaultCollectiveBench)];
+  return JSON.parse(runNode(parameters)) as Collectives;
 }
 
 /** Seconds (or seconds an amount of work) of every part, by name: less is better in all. */
 function partSeconds(build: string): Map<string, number> {
-  const { gemm, collectives, simulator } = JSON.parse(
-    run(build, 'bench/all.js', ['--json', ...narrowed(build)]),
-  ) as Parts;
+  const { gemm, simulator } = JSON.parse(run(build, 'bench/all.js', ['--json', ...narrowed(build)])) as Parts;
+  const collectives = collectivesOf(build);
   return new Map([
     ...gemm.rows.map(({ name, shape, gflops }) => [`GEMM ${name} ${shape}, a GFLOP`, 1 / gflops] as const),
     ...collectives.collectives.map(

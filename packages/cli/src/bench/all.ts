@@ -24,7 +24,6 @@ import { describeBench, renderBench } from './dispatch-report.js';
 import { benchedKinds, benchOverlaps, renderOverlaps } from './overlap-report.js';
 
 const gemmSeconds = 0.15;
-const collectiveBench = { ranks: [2, 4, 8], bytesPerRank: 4 << 20, rounds: 9 };
 /** For which every shape is simulated again and again. */
 const simulatorSeconds = 1;
 /** Replicas whose gradients are reduced, and experts over two of them. */
@@ -51,7 +50,7 @@ function dispatchSubject() {
 /** What measures each part, in the order in which they are printed. */
 const measures = {
   gemm: () => runGemmBench({ seconds: gemmSeconds }),
-  collectives: () => measureCollectives(collectiveBench),
+  collectives: () => measureCollectives(),
   simulator: () => Promise.resolve(simulatorBenchShapes.map((shape) => benchSimulator(shape, now, simulatorSeconds))),
   dispatch: async (console: Console) => {
     const subject = dispatchSubject();
