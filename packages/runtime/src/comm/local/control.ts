@@ -12,6 +12,8 @@ import { createWordRing } from './ring.js';
 const ringWords = 1 << 17;
 const recordCapacity = 1 << 12;
 const abortTextBytes = 8192;
+/** Within which a cause is written that somebody has begun to write. */
+const publishMilliseconds = 1000;
 
 const header = { abortState: 0, abortRank: 1, abortLength: 2, doorbell: 16, stop: 32, words: 48 } as const;
 const abortState = { none: 0, claimed: 1, published: 2 } as const;
@@ -160,11 +162,16 @@ export class Control {
 
   /**
    * Ends the job: wakes everyone. `rank` is the failing rank, -1 when none is (stopped from outside). Later causes are
-   * ignored.
+   * ignored. When it returns the job is aborted, whoever did it: else a launcher that hears of a failure while its rank
+   * still writes the cause would take the job for done.
    */
   abort(rank: number, reason: string): void {
+    const before = Atomics.compareExchange(this.header, header.abortState, abortState.none, abortState.claimed);
+    if (before === abortState.published) return;
+    // A thread that was ended while it wrote never publishes: then this cause is as good.
     if (
-      Atomics.compareExchange(this.header, header.abortState, abortState.none, abortState.claimed) !== abortState.none
+      before === abortState.claimed &&
+      Atomics.wait(this.header, header.abortState, abortState.claimed, publishMilliseconds) !== 'timed-out'
     )
       return;
     const text = new TextEncoder().encode(reason).subarray(0, abortTextBytes);
@@ -172,6 +179,7 @@ export class Control {
     Atomics.store(this.header, header.abortRank, rank);
     Atomics.store(this.header, header.abortLength, text.length);
     Atomics.store(this.header, header.abortState, abortState.published);
+    Atomics.notify(this.header, header.abortState);
     for (let other = 0; other < this.size; other++) this.wake(other);
     this.ringDoorbell();
   }
