@@ -1,13 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { optimizeLater } from './packages/cli/src/engine.js';
 
 // Every rank that a test starts is a thread that compiles its code for itself, and most end before optimized code has
-// earned what it cost: on Node 20 it is made later than V8 would (67,584 bytes of bytecode run), which takes a third of
-// the processor time off tests of ranks and off searches. Later engines have a compiler between, and no such flag.
-if (process.versions.node.startsWith('20.')) setFlagsFromString('--interrupt-budget=1000000');
+// earned what it cost: later, it takes a third of the processor time off tests of ranks and off searches.
+optimizeLater('test');
 
 const packages = fileURLToPath(new URL('./packages', import.meta.url));
 
