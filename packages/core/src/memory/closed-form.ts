@@ -6,7 +6,7 @@
 import { compile } from '../schedule/compile.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import { streamAgain } from '../schedule/recompute.js';
-import type { Program, Region, Template } from '../schedule/schedule.js';
+import { blockTemplate, type Program, type Region, type Template } from '../schedule/schedule.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { maxOf } from '../units/index.js';
 import { stagePasses } from './in-flight.js';
@@ -20,14 +20,14 @@ import { isTransient, memoryTimeline, type TimelineOptions } from './timeline.js
 const starts: Readonly<Record<string, string>> = { 'embedding.forward': 'stream', 'head.backward': 'gradient' };
 
 /** The regions that a template opens: its own, and what it keeps that no template before it has kept. */
-function freshRegions({ name }: Template, templates: Program['templates']): (region: Region) => boolean {
-  const block = name.slice(0, name.indexOf('.'));
+function freshRegions({ name, of }: Template, templates: Program['templates']): (region: Region) => boolean {
   const before = new Set<string>();
-  if (name.endsWith('.recompute')) {
-    for (const { id, life } of templates[`${block}.forward`]?.regions ?? []) if (life === 'saved') before.add(id);
-    if (block !== 'attention') before.add(streamAgain);
+  if (of?.pass === 'recompute') {
+    const forward = templates[blockTemplate(of.block, 'forward')];
+    for (const { id, life } of forward?.regions ?? []) if (life === 'saved') before.add(id);
+    if (of.block !== 'attention') before.add(streamAgain);
   }
-  const keeps = !name.endsWith('.backward');
+  const keeps = of?.pass !== 'backward';
   return ({ id, life }) => life === 'layer' || starts[name] === id || (keeps && life === 'saved' && !before.has(id));
 }
 

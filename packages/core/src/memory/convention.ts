@@ -117,7 +117,7 @@ function megatronRules(step: StepShape, { activationAgain = false, withoutRules 
 
 function applied(template: Template, { kept, absent, sliced, beside }: Rules, step: StepShape): Template {
   const rows = streamRows(moeShape(step).tokens, { layout: step.layout });
-  const backward = template.name.endsWith('.backward');
+  const backward = template.of?.pass === 'backward';
   // What is computed again is kept no longer than what it is computed from.
   const saved = new Set(template.regions.filter(({ life }) => life === 'saved').map(({ id }) => id));
   const regions = template.regions.flatMap((region): Region[] => {

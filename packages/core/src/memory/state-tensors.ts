@@ -2,14 +2,12 @@
 import { stageProgram, type MemorySetting } from './setting.js';
 import { partElements, stageElements, stageHolding } from './stage-elements.js';
 import { precisions, sharingRules } from './states.js';
-import type { Elements } from '../schedule/template-elements.js';
+import { slotElements, type Elements } from '../schedule/template-elements.js';
 
 export interface StateTensor {
   readonly what: string;
   readonly bytes: number;
 }
-
-const prefix = 'weights/';
 
 /**
  * Weights one by one, their copies and moments in the optimizer where it does not share them, and the contiguous
@@ -21,11 +19,7 @@ export function stateTensors(setting: MemorySetting, stage: number): StateTensor
   const { layout } = setting.step;
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
   const { all } = stageElements(stageHolding(setting.step, stage), partElements(setting.step, templates));
-  const slots = new Map<string, number>();
-  for (const { regions } of Object.values(templates))
-    for (const { id, life, rows, columns } of regions)
-      if (life === 'parameter' && id.startsWith(prefix))
-        slots.set(id.slice(prefix.length), (typeof rows === 'number' ? rows : rows.max) * columns);
+  const slots = slotElements(Object.values(templates));
   const ranksOf: Elements = { dense: layout.dp * layout.cp, expert: layout.edp };
   const share = (kind: keyof Elements, split: boolean): number => all[kind] / (split ? ranksOf[kind] : 1);
   const kinds = (['dense', 'expert'] as const).filter((kind) => all[kind] > 0);

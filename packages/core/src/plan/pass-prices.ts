@@ -4,6 +4,7 @@ import type { Program, ProgramNode } from '../schedule/schedule.js';
 import { gathersOnce } from '../schedule/shared-states.js';
 import { stageChunks, type Chunk } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
+import { isTransfer } from '../schedule/transfers.js';
 import { simulate, type SimulationJob } from '../simulate/index.js';
 import { appendAll } from '../units/index.js';
 
@@ -19,10 +20,6 @@ export interface ChunkSeconds {
   /** Backward of the last micro-batch until its gradients are reduced. */
   readonly reduced: number;
 }
-
-const transfers = ['send', 'receive'];
-
-const isTransfer = ({ template }: ProgramNode): boolean => transfers.some((name) => template.startsWith(`${name}.`));
 
 const backwards: readonly ProgramNode['pass'][] = ['recompute', 'backward'];
 
@@ -85,7 +82,7 @@ export class PassPrices {
     const [one, two, end] = [0, 1, microBatches - 1].map((each) => number * microBatches + each);
     const run = (...wanted: readonly ((node: ProgramNode) => boolean)[]): number =>
       this.#simulate((each, { nodes }) =>
-        each === stage ? wanted.flatMap((is) => nodes.filter((node) => is(node) && !isTransfer(node))) : [],
+        each === stage ? wanted.flatMap((is) => nodes.filter((node) => is(node) && !isTransfer(node.template))) : [],
       );
     const forwardOf = (of: number | undefined) => (node: ProgramNode) =>
       node.microBatch === of && node.pass === 'forward';

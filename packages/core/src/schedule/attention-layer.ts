@@ -49,7 +49,7 @@ export function attentionForward(step: StepShape): Template {
     operands: { from: read(output), to: add('stream') },
     work: memoryWork('add', 3 * hiddenSize * bytes, { rows }),
   });
-  return builder.build('attention.forward', activation, activation);
+  return builder.buildPass({ block: 'attention', pass: 'forward' }, activation);
 }
 
 /** Attention over the projected rows, and the projection of what it found. */
@@ -168,5 +168,5 @@ export function attentionBackward(step: StepShape): Template {
     arguments: { epsilon: s.model.rmsNormEps, accumulate: true },
     work: memoryWork('norm', 5 * hiddenSize * bytes, { rows }),
   });
-  return builder.build('attention.backward', activation, activation);
+  return builder.buildPass({ block: 'attention', pass: 'backward' }, activation);
 }

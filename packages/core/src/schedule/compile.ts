@@ -10,11 +10,10 @@
  * operation names the other, or where `after` of a node names the other's node. No node waits for the end of another
  * by itself.
  */
-import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
 import { RegionLifetimes, type RegionInstance, type Whole } from './region-lifetimes.js';
 import type { Lane, Operation, Program, ProgramNode, Template } from './schedule.js';
-import { planTemplate, type TemplatePlan } from './template-plan.js';
+import { planTemplate, type QueueKind, type TemplatePlan } from './template-plan.js';
 import { follow, include, Touches, type Touched } from './touches.js';
 
 export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];
@@ -22,12 +21,7 @@ export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'sha
 /** One list for all that are empty. */
 const none: readonly number[] = [];
 
-export interface Queue {
-  /** `compute`, or for collectives lane and group, as `inter ep`. */
-  readonly id: string;
-  readonly lane: Lane;
-  /** Of a queue of collectives. */
-  readonly group?: Group;
+export interface Queue extends QueueKind {
   /** Its operations, in order. */
   readonly operations: readonly number[];
 }
@@ -96,7 +90,7 @@ class Compilation {
     this.#program = program;
     this.#lifetimes = lifetimes;
     program.nodes.forEach((node, index) => this.#check(node, index));
-    const ids = this.queueIds();
+    const ids = this.queueKinds().map(({ id }) => id);
     for (const plan of this.#plans.values())
       this.#queuesOf.set(
         plan,
@@ -106,10 +100,12 @@ class Compilation {
     this.#tellDependents();
   }
 
-  /** Ids of all queues: by lane, the queue of kernels first. */
-  queueIds(): string[] {
-    const found = new Set([...this.#plans.values()].flatMap(({ queues }) => queues));
-    return lanes.flatMap((lane) => [...found].filter((id) => id === lane || id.startsWith(`${lane} `)).sort());
+  /** All queues: by lane, the queue of kernels first. */
+  queueKinds(): QueueKind[] {
+    const kinds = [...this.#plans.values()].flatMap((plan) => plan.kinds);
+    const found = new Map(kinds.map((kind) => [kind.id, kind]));
+    const ids = [...found.keys()].sort();
+    return lanes.flatMap((lane) => ids.flatMap((id) => found.get(id) ?? []).filter((kind) => kind.lane === lane));
   }
 
   #check(node: ProgramNode, index: number): void {
@@ -228,13 +224,10 @@ class Compilation {
 
 function orderedBy(compilation: Compilation, program: Program): OrderedProgram {
   const { operations, nodes } = compilation;
-  const ids = compilation.queueIds();
-  const inQueue = ids.map((): number[] => []);
+  const kinds = compilation.queueKinds();
+  const inQueue = kinds.map((): number[] => []);
   for (const { index, queue } of operations) inQueue[queue]?.push(index);
-  const queues = ids.map((id, queue): Queue => {
-    const [lane, group] = id.split(' ') as [Lane, Group | undefined];
-    return { id, lane, operations: inQueue[queue] ?? [], ...(group === undefined ? {} : { group }) };
-  });
+  const queues = kinds.map((kind, queue): Queue => ({ ...kind, operations: inQueue[queue] ?? [] }));
   return { program, queues, operations, nodes };
 }
 

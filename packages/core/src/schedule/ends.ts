@@ -77,7 +77,7 @@ export function embeddingForward(step: StepShape): Template {
       operands: { from: read(reducePartial(builder, shape, embedded, 'reduce')), to: write('stream') },
       work: memoryWork('copy', 2 * bytes, { rows: streamRows(shape.tokens, shape) }),
     });
-  return builder.build('embedding.forward', activation, activation);
+  return builder.buildPass({ block: 'embedding', pass: 'forward' }, activation);
 }
 
 export function embeddingBackward(step: StepShape): Template {
@@ -97,7 +97,7 @@ export function embeddingBackward(step: StepShape): Template {
     arguments: { vocabulary: model.vocabSize },
     work: memoryWork('gather', 3 * model.hiddenSize * dtypeBytes[step.dtype], { rows: shape.tokens }),
   });
-  return builder.build('embedding.backward', activation, activation);
+  return builder.buildPass({ block: 'embedding', pass: 'backward' }, activation);
 }
 
 function headRegions(step: StepShape): Region[] {
@@ -185,7 +185,7 @@ export function headForward(step: StepShape): Template {
     }),
   });
   emitLoss(s, step);
-  return builder.build('head.forward', activation, activation);
+  return builder.buildPass({ block: 'head', pass: 'forward' }, activation);
 }
 
 /** Each token's largest logit and sum of exponentials, over the shares of the vocabulary. */
@@ -316,5 +316,5 @@ export function headBackward(step: StepShape): Template {
     arguments: { epsilon: step.model.rmsNormEps, accumulate: false },
     work: memoryWork('norm', 5 * hiddenSize * bytes, { rows: streamRows(shape.tokens, shape) }),
   });
-  return builder.build('head.backward', activation, activation);
+  return builder.buildPass({ block: 'head', pass: 'backward' }, activation);
 }

@@ -71,7 +71,7 @@ export function mlpForward(step: StepShape): Template {
     operands: { from: read(output), to: add('stream') },
     work: memoryWork('add', 3 * hiddenSize * bytes, { rows }),
   });
-  return builder.build('mlp.forward', activation, activation);
+  return builder.buildPass({ block: 'mlp', pass: 'forward' }, activation);
 }
 
 export function mlpBackward(step: StepShape): Template {
@@ -91,5 +91,5 @@ export function mlpBackward(step: StepShape): Template {
     arguments: { epsilon: s.epsilon, accumulate: true },
     work: memoryWork('norm', 5 * hiddenSize * bytes, { rows }),
   });
-  return builder.build('mlp.backward', activation, activation);
+  return builder.buildPass({ block: 'mlp', pass: 'backward' }, activation);
 }

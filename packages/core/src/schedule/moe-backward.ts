@@ -208,7 +208,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     arguments: { epsilon: numerics.normEpsilon, accumulate: true },
     work: memoryWork('norm', 5 * hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
-  return withOverlap(builder.build('moe.backward', activation, activation), shape.overlap);
+  return withOverlap(builder.buildPass({ block: 'moe', pass: 'backward' }, activation), shape.overlap);
 }
 
 /** A chunk's gradient of the experts' inputs, and of what lies between. */

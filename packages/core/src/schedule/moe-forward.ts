@@ -248,7 +248,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     work: memoryWork('add', 3 * shape.hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
   addShared(p, shared, 'stream');
-  return withOverlap(builder.build('moe.forward', activation, activation), shape.overlap);
+  return withOverlap(builder.buildPass({ block: 'moe', pass: 'forward' }, activation), shape.overlap);
 }
 
 /** Sums the returned rows over their picks where they are not summed yet. Returns the region of the result. */

@@ -61,6 +61,7 @@ export function routeRegions(shape: MoeShape, tokens: Size): Region[] {
     columns,
     order: 'rows',
     life: 'saved',
+    kept: true,
   });
   return [
     region('route.ids', 'i32', topK),
@@ -259,7 +260,7 @@ export const groupRegion = (p: Parts, what: 'ids' | 'weights'): Region => ({
   rows: groupTokens(p),
   columns: p.shape.topK,
   order: 'rows',
-  life: what === 'ids' ? 'layer' : 'saved',
+  ...(what === 'ids' ? { life: 'layer' } : { life: 'saved', kept: true }),
 });
 
 /** Gathers ids or weights of all tokens over the expert group: 4k bytes a token. */

@@ -3,7 +3,7 @@ import type { MoeModel } from '../model/model.js';
 import type { Layout } from '../layout/layout.js';
 import type { Slot } from './parameter.js';
 import { tpShare, type Size } from './rows.js';
-import type { DType } from './schedule.js';
+import type { DType, Region } from './schedule.js';
 import { add, read, type Operand, type TemplateBuilder } from './template-builder.js';
 
 /** A rank's share of one slot, row-major. */
@@ -16,13 +16,23 @@ export interface SlotShape {
 export const weightId = (slot: Slot): string => `weights/${slot}`;
 export const gradientId = (slot: Slot): string => `gradients/${slot}`;
 
+const parameterRegion = (what: 'weights' | 'gradients', { slot, rows, columns }: SlotShape, dtype: DType): Region => ({
+  id: what === 'weights' ? weightId(slot) : gradientId(slot),
+  dtype,
+  rows,
+  columns,
+  order: 'rows',
+  life: 'parameter',
+  parameter: { what, slot },
+});
+
 /** Declares a slot's weights and reads them. */
 export const weight = (builder: TemplateBuilder, dtype: DType, { slot, rows, columns }: SlotShape): Operand =>
-  read(builder.region({ id: weightId(slot), dtype, rows, columns, order: 'rows', life: 'parameter' }));
+  read(builder.region(parameterRegion('weights', { slot, rows, columns }, dtype)));
 
 /** Declares a slot's gradient, in f32, and adds to it. */
 export const gradient = (builder: TemplateBuilder, { slot, rows, columns }: SlotShape): Operand =>
-  add(builder.region({ id: gradientId(slot), dtype: 'f32', rows, columns, order: 'rows', life: 'parameter' }));
+  add(builder.region(parameterRegion('gradients', { slot, rows, columns }, 'f32')));
 
 /** Weights of an RMS norm over `width` columns. */
 export const normShape = (slot: Slot, width: number): SlotShape => ({ slot, rows: 1, columns: width });

@@ -43,6 +43,16 @@ export type Slot =
   | 'shared.tokenGate'
   | `${'mlp' | 'shared'}.${'gate' | 'up' | 'down'}`;
 
+const expertSlots: ReadonlySet<Slot> = new Set([
+  'experts.gateUp',
+  'experts.gateUpBias',
+  'experts.down',
+  'experts.downBias',
+]);
+
+/** Whether only the owners of experts hold it: the bucket `expert`. */
+export const isExpertSlot = (slot: Slot): boolean => expertSlots.has(slot);
+
 export interface Parameter {
   /** As in the checkpoint: `model.layers.0.self_attn.q_proj.weight`. */
   readonly name: string;

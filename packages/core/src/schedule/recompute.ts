@@ -5,7 +5,7 @@
  * counted nor exchanged twice.
  */
 import { dtypeBytes } from './moe-shape.js';
-import type { Operation, Region, Template, Use } from './schedule.js';
+import { blockTemplate, type Block, type Operation, type Region, type Template, type Use } from './schedule.js';
 import { conflicts } from './template-builder.js';
 import { memoryWork } from './work.js';
 
@@ -26,18 +26,13 @@ const selective: readonly RecomputeModule[] = ['core_attn', 'layernorm'];
 const modulesOf = (recompute: Exclude<Recompute, 'full'>): readonly RecomputeModule[] =>
   recompute === 'none' ? [] : recompute === 'selective' ? selective : recompute;
 
-/** The block that a forward template belongs to, as `moe` of `moe.forward`. */
-const blockOf = ({ name }: Pick<Template, 'name'>): string => name.slice(0, name.indexOf('.'));
-
 const coreRegions: readonly string[] = ['attention.logSumExp', 'attention.context'];
 const normRegions: readonly string[] = ['attention.normed', 'mlp.normed', 'moe.normed'];
-const isRouting = (id: string): boolean => id.startsWith('route.');
 
-/** Whether a saved region of a layer's forward template is computed again. */
-export function isDropped(recompute: Recompute, template: Pick<Template, 'name'>, id: string): boolean {
-  if (isRouting(id)) return false;
+/** Whether a region of a block's forward template is computed again. */
+function isDropped(recompute: Recompute, block: Block, { id, life, kept }: Region): boolean {
+  if (life !== 'saved' || kept === true) return false;
   if (recompute === 'full') return id !== 'attention.input';
-  const block = blockOf(template);
   return modulesOf(recompute).some((module) => {
     switch (module) {
       case 'core_attn':
@@ -65,18 +60,18 @@ export const streamAgain = 'stream.again';
 
 /** Splits a layer's forward template by what is recomputed. */
 export function recomputed(forward: Template, recompute: Recompute): RecomputedTemplate {
-  const dropped = new Set(
-    forward.regions.filter(({ id, life }) => life === 'saved' && isDropped(recompute, forward, id)).map(({ id }) => id),
-  );
+  const block = forward.of?.block;
+  if (block === undefined) throw new RangeError(`${forward.name} is the pass of no block; expected a layer's`);
+  const dropped = new Set(forward.regions.filter((one) => isDropped(recompute, block, one)).map(({ id }) => id));
   if (dropped.size === 0) return { forward, again: undefined };
   const regions = forward.regions.map((region): Region =>
     dropped.has(region.id) ? { ...region, life: 'layer' } : region,
   );
-  return { forward: { ...forward, regions }, again: computeAgain(forward, dropped, recompute === 'full') };
+  return { forward: { ...forward, regions }, again: computeAgain(forward, block, dropped, recompute === 'full') };
 }
 
-function computeAgain(forward: Template, dropped: ReadonlySet<string>, whole: boolean): Template {
-  const input = `${blockOf(forward)}.input`;
+function computeAgain(forward: Template, block: Block, dropped: ReadonlySet<string>, whole: boolean): Template {
+  const input = `${block}.input`;
   // Of a whole layer the feed-forward's input is the stream behind attention, so that is computed again too.
   const passesStream = whole && !dropped.has(input);
   const wanted = new Set(dropped);
@@ -105,7 +100,8 @@ function computeAgain(forward: Template, dropped: ReadonlySet<string>, whole: bo
       ? [{ ...region, id: streamAgain, life: 'saved' as const }]
       : []),
   ]);
-  return { ...forward, name: `${blockOf(forward)}.recompute`, regions, operations };
+  const pass = 'recompute';
+  return { ...forward, name: blockTemplate(block, pass), of: { block, pass }, regions, operations };
 }
 
 /**

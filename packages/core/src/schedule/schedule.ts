@@ -6,6 +6,7 @@
 import type { Group } from '../layout/layout.js';
 import type { Part } from '../routing/group-routing.js';
 import type { Mode } from './kernels/kernel-spec.js';
+import type { Slot } from './parameter.js';
 import type { Exchange, ExchangeCounts, RowRule, Size } from './rows.js';
 import type { Work } from './work.js';
 
@@ -39,6 +40,10 @@ export interface Region {
   readonly columns: number;
   readonly order: Order;
   readonly life: Life;
+  /** Whose weights or gradients it holds, of a parameter that templates know. */
+  readonly parameter?: { readonly what: 'weights' | 'gradients'; readonly slot: Slot };
+  /** Of a saved region: stays whatever is recomputed, as routing does, which is neither counted nor exchanged twice. */
+  readonly kept?: true;
   /** Of a flat region of life `parameter`: what it is made of, so that a use of it is one of each of its parts. */
   readonly parts?: readonly PartRegion[];
 }
@@ -152,8 +157,23 @@ export interface Operation {
   readonly priority: number;
 }
 
+/** Parts of a model that have templates of their own. */
+export type Block = 'embedding' | 'attention' | 'moe' | 'mlp' | 'head';
+
+/** Whose pass a template is. */
+export interface BlockPass {
+  readonly block: Block;
+  readonly pass: 'forward' | 'recompute' | 'backward';
+}
+
+/** The key of a block's template in a program. */
+export const blockTemplate = (block: Block, pass: BlockPass['pass']): string => `${block}.${pass}`;
+
 export interface Template {
+  /** Names it within its program. Only a key: what it is stands in the fields. */
   readonly name: string;
+  /** Absent for what moves the stream between stages, or moves, reduces or updates states. */
+  readonly of?: BlockPass;
   readonly input: Activation;
   readonly output: Activation;
   readonly regions: readonly Region[];

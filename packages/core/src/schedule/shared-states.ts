@@ -20,10 +20,20 @@
 import type { AxisGroup } from '../layout/layout.js';
 import { groupSize } from '../layout/mesh.js';
 import { activationOf } from './moe-shape.js';
-import type { Bucket } from './parameter.js';
+import { isExpertSlot, type Bucket } from './parameter.js';
 import { layerParameters, sharing as bucketsOf } from './layer-parameters.js';
 import { shardElements } from './parameters.js';
-import type { Life, Operation, Pass, Program, ProgramNode, Region, Template } from './schedule.js';
+import {
+  blockTemplate,
+  type Block,
+  type Life,
+  type Operation,
+  type Pass,
+  type Program,
+  type ProgramNode,
+  type Region,
+  type Template,
+} from './schedule.js';
 import type { SharedUpTo, StateSharing } from './state-sharing.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
@@ -49,7 +59,7 @@ export const optimizerRanks = (step: Pick<StepShape, 'stateSharing' | 'layout'>,
     ? 1
     : groupSize(step.layout, sharingGroups[bucket === 'expert' ? 'expert' : 'dense']);
 
-const units = ['embedding', 'moe', 'mlp', 'head'] as const;
+const units = ['embedding', 'moe', 'mlp', 'head'] as const satisfies readonly Block[];
 type Unit = (typeof units)[number];
 
 /** What a unit's regions are called: layers of either sort alike, as both have attention. */
@@ -61,10 +71,12 @@ const regionIds: Readonly<Record<'weights' | 'gradients', Readonly<Record<Kind, 
 };
 
 /** Blocks of templates that a unit's passes run. */
-const blocksOf = (unit: Unit): readonly string[] => (placeOf(unit) === 'layer' ? ['attention', unit] : [unit]);
+const blocksOf = (unit: Unit): readonly Block[] => (placeOf(unit) === 'layer' ? ['attention', unit] : [unit]);
 
 function unitElements(templates: Program['templates'], unit: Unit): Elements {
-  const named = blocksOf(unit).flatMap((block) => [templates[`${block}.forward`], templates[`${block}.backward`]]);
+  const named = blocksOf(unit).flatMap((block) =>
+    (['forward', 'backward'] as const).map((pass) => templates[blockTemplate(block, pass)]),
+  );
   return templateElements(named.filter((one) => one !== undefined));
 }
 
@@ -174,7 +186,7 @@ const beside = ({ id }: Region) => ({ role: 'shared', region: id, chunk: 0, of: 
  * or begins its backward, says.
  */
 function withShared(template: Template, unit: Unit, shared: Shared): Template {
-  const begins = template.name === `${unit}.backward`;
+  const begins = template.of?.block === unit && template.of.pass === 'backward';
   const found = (['weights', 'gradients'] as const).flatMap((what) =>
     kinds.flatMap((kind) => {
       const region = wholeRegion(shared, unit, what, kind);
@@ -182,11 +194,13 @@ function withShared(template: Template, unit: Unit, shared: Shared): Template {
     }),
   );
   const declared = new Set<Region>();
+  const parameters = new Map(template.regions.map(({ id, parameter }) => [id, parameter]));
   const operations = template.operations.map((operation, index): Operation => {
     const more = found.filter(({ what, kind, region }) => {
-      const uses = operation.uses.some(
-        ({ region: id }) => id.startsWith(`${what}/`) && id.startsWith(`${what}/experts.`) === (kind === 'expert'),
-      );
+      const uses = operation.uses.some(({ region: id }) => {
+        const parameter = parameters.get(id);
+        return parameter?.what === what && isExpertSlot(parameter.slot) === (kind === 'expert');
+      });
       const wanted = uses || (begins && index === 0);
       if (wanted) declared.add(region);
       return wanted;
@@ -209,11 +223,11 @@ interface Visit {
 }
 
 /** Visits in order, apart by micro-batch and direction. */
-function visitsOf({ nodes }: Program, { model }: StepShape): Visit[][] {
+function visitsOf({ nodes, templates }: Program, { model }: StepShape): Visit[][] {
   const passes = new Map<string, Map<string, Visit>>();
   nodes.forEach(({ template, layer, microBatch, pass }, index) => {
-    const block = template.slice(0, template.indexOf('.'));
-    const unit = block === 'attention' ? (model.moeLayers[layer] ? 'moe' : 'mlp') : units.find((one) => one === block);
+    const block = templates[template]?.of?.block;
+    const unit = block === 'attention' ? (model.moeLayers[layer] ? 'moe' : 'mlp') : block;
     if (unit === undefined) return;
     const direction = pass === 'forward' ? 'forward' : 'backward';
     const key = `${microBatch} ${direction}`;
@@ -288,8 +302,8 @@ export function sharedStates(program: Program, step: StepShape): Program {
   // The larger of the two sorts stands for attention's.
   const layer = unitOfLayers(shared);
   const changed = Object.entries(templates).map(([name, template]): [string, Template] => {
-    const block = name.slice(0, name.indexOf('.'));
-    const unit = block === 'attention' ? layer : units.find((one) => one === block);
+    const block = template.of?.block;
+    const unit = block === 'attention' ? layer : block;
     return [name, unit === undefined ? template : withShared(template, unit, shared)];
   });
   return {

@@ -21,7 +21,7 @@ import type { Pass, Program, ProgramNode, Template } from './schedule.js';
 import { sharedStates } from './shared-states.js';
 import { stageChunks, type Chunk } from './stages.js';
 import { moeShape, type StepShape } from './step-shape.js';
-import { transferTemplates } from './transfers.js';
+import { isSend, transferTemplates } from './transfers.js';
 import { reductionTemplates, updateTemplate } from './update.js';
 
 const byName = (templates: readonly Template[]): Record<string, Template> =>
@@ -85,10 +85,9 @@ export function blockTemplates(
   recompute: Recompute,
 ): Record<string, Template> {
   if (block === 'ends') return byName(whole);
-  const forward = `${block}.forward`;
   return byName(
     whole.flatMap((template) =>
-      template.name === forward ? splitTemplates(recomputed(template, recompute)) : [template],
+      template.of?.pass === 'forward' ? splitTemplates(recomputed(template, recompute)) : [template],
     ),
   );
 }
@@ -138,7 +137,7 @@ class Nodes {
    * (Megatron-Core's `send_forward_recv_backward` and kin). Interleaved stages issue it ahead, beside the pass before.
    */
   #receive(microBatch: number, pass: 'forward' | 'backward'): void {
-    const computed = this.list.findLastIndex(({ template }) => !template.startsWith('send.'));
+    const computed = this.list.findLastIndex(({ template }) => !isSend(template));
     const ahead = (this.#step.virtualStages ?? 1) > 1;
     const after = ahead || computed < 0 ? [] : [computed];
     this.list.push({ template: `receive.${pass}`, layer: -1, microBatch, pass, after });

@@ -7,7 +7,8 @@ import { kernelMisuse } from './kernel-misuse.js';
 import { chunksOverlap, RegionUsers } from './region-users.js';
 import type { ArgumentsOf, KernelName, OperandsOf } from './kernels.js';
 import type { Mode } from './kernels/kernel-spec.js';
-import type { Activation, Body, Lane, Operation, Region, Template, Use, Work } from './schedule.js';
+import { blockTemplate } from './schedule.js';
+import type { Activation, BlockPass, Body, Lane, Operation, Region, Template, Use, Work } from './schedule.js';
 
 /** A use that has yet to be given a role. */
 export type Operand = Omit<Use, 'role'>;
@@ -139,6 +140,11 @@ export class TemplateBuilder {
 
   build(name: string, input: Activation, output: Activation): Template {
     return { name, input, output, regions: [...this.#regions.values()], operations: this.#operations };
+  }
+
+  /** The template of a block's pass, whose activations come and go alike. */
+  buildPass(of: BlockPass, activation: Activation): Template {
+    return { ...this.build(blockTemplate(of.block, of.pass), activation, activation), of };
   }
 
   #push({

@@ -1,24 +1,38 @@
 /** What is worked out of a template once, whatever nodes it has in a program: queues, and what waits for what. */
+import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
 import { memoized } from '../units/memoized.js';
 import { RegionUsers } from './region-users.js';
 import type { Lane, Operation, Region, Template, Use } from './schedule.js';
 
+/** Where an operation queues. */
+export interface QueueKind {
+  /** `compute`, or for collectives lane and group, as `inter ep`. Only a key. */
+  readonly id: string;
+  readonly lane: Lane;
+  /** Of a queue of collectives. */
+  readonly group?: Group;
+}
+
 /**
- * Queue of an operation, by its id. Sends and receives of either direction are queues of their own: one that waits for
- * its peer must not hold up what the peer waits for.
+ * Queue of an operation. Sends and receives of either direction are queues of their own: one that waits for its peer
+ * must not hold up what the peer waits for.
  */
-function queueId({ lane, task, body }: Operation): string {
-  if (body.kind !== 'collective') return lane;
-  const paired = body.name === 'send' || body.name === 'receive';
-  return paired ? `${lane} ${body.group} ${task}` : `${lane} ${body.group}`;
+function queueKind({ lane, task, body }: Operation): QueueKind {
+  if (body.kind !== 'collective') return { id: lane, lane };
+  const { name, group } = body;
+  const paired = name === 'send' || name === 'receive';
+  return { id: paired ? `${lane} ${group} ${task}` : `${lane} ${group}`, lane, group };
 }
 
 /** What all nodes of a template have in common. */
 export interface TemplatePlan {
   readonly template: Template;
   readonly names: readonly string[];
+  /** Ids of queues, by operation. */
   readonly queues: readonly string[];
+  /** What these queues are. */
+  readonly kinds: readonly QueueKind[];
   /** Places in the template that each operation waits for, other queues only. */
   readonly after: readonly (readonly number[])[];
   /** Operations with nothing before them, and with nothing behind them, in the template. */
@@ -44,7 +58,8 @@ export interface OutlivingUse {
 export const planTemplate = memoized((template: Template): TemplatePlan => {
   const { operations } = template;
   const place = new Map<string, number>();
-  const queues = operations.map(queueId);
+  const found = operations.map(queueKind);
+  const queues = found.map(({ id }) => id);
   const followed = new Uint8Array(operations.length);
   const roots = new Set<number>();
   const lastOf = new Map<string, number>();
@@ -73,7 +88,8 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
       return region === undefined || region.life === 'layer' ? [] : [{ place, region, use }];
     }),
   );
-  return { template, names, queues, after, roots, sinks, regions, uses, outliving };
+  const kinds = [...new Map(found.map((kind) => [kind.id, kind])).values()];
+  return { template, names, queues, kinds, after, roots, sinks, regions, uses, outliving };
 });
 
 function placesOfUses({ name, operations }: Template, regions: readonly Region[]): number[][] {

@@ -20,25 +20,35 @@ export function peerOf(
   return members[(members.indexOf(rank) + step + members.length) % members.length] ?? rank;
 }
 
+type Direction = 'forward' | 'backward';
+const directions: readonly Direction[] = ['forward', 'backward'];
+
+const transferName = (name: 'receive' | 'send', pass: Direction): string => `${name}.${pass}`;
+const sends: ReadonlySet<string> = new Set(directions.map((pass) => transferName('send', pass)));
+const receives: ReadonlySet<string> = new Set(directions.map((pass) => transferName('receive', pass)));
+
+/** Whether a node's template sends to another stage. */
+export const isSend = (template: string): boolean => sends.has(template);
+/** Whether it sends to another stage or receives from one. */
+export const isTransfer = (template: string): boolean => sends.has(template) || receives.has(template);
+
 /**
  * `receive.forward`, `send.forward`, `receive.backward` and `send.backward`, which all stages share; none without a
  * pipeline.
  */
 export const transferTemplates = memoized((step: StepShape): Template[] => {
   if (step.layout.pp === 1) return [];
-  return (['forward', 'backward'] as const).flatMap((pass) =>
-    (['receive', 'send'] as const).map((name) => transfer(step, name, pass)),
-  );
+  return directions.flatMap((pass) => (['receive', 'send'] as const).map((name) => transfer(step, name, pass)));
 });
 
-function transfer(step: StepShape, name: 'receive' | 'send', pass: 'forward' | 'backward'): Template {
+function transfer(step: StepShape, name: 'receive' | 'send', pass: Direction): Template {
   const shape = moeShape(step);
   const activation = activationOf(step.layout);
   const builder = new TemplateBuilder();
   const region = builder.region(streamRegion(pass === 'forward' ? 'stream' : 'gradient', shape));
   const buffer = name === 'send' ? read(region) : write(region);
   builder.collective({
-    id: `${name}.${pass}`,
+    id: transferName(name, pass),
     lane: 'inter',
     collective: { name, group: 'pp' },
     operands: { buffer },
@@ -52,5 +62,5 @@ function transfer(step: StepShape, name: 'receive' | 'send', pass: 'forward' | '
       arguments: { value: 0 },
       work: memoryWork('copy', 8 * shape.experts, { rows: 1 }),
     });
-  return builder.build(`${name}.${pass}`, activation, activation);
+  return builder.build(transferName(name, pass), activation, activation);
 }

@@ -161,7 +161,7 @@ export class ProgramRunner {
   ): DeviceEvent {
     const operands = this.#operands(compiled);
     const launch = { kernel: body.name, operands, arguments: this.#options.bind(body, node) };
-    const event = this.#options.device.queue(compiled.operation.lane).launch(launch, after);
+    const event = this.#options.device.queue(this.#queueOf(compiled)).launch(launch, after);
     this.#note(compiled, event, () => ({ bytes: this.#bytes(body.work, compiled.node) }));
     return event;
   }
@@ -171,7 +171,7 @@ export class ProgramRunner {
     const uses = collectiveUses(operation);
     const operandOf = (use: typeof uses.from): Operand => this.regions.operand(compiled, operation.uses.indexOf(use));
     const moved = { from: operandOf(uses.from), to: operandOf(uses.to) };
-    const queue = `${operation.lane} ${body.group}`;
+    const queue = this.#queueOf(compiled);
     if (this.collectives.members(body.group).length === 1) {
       // A collective of a single rank moves its rows within the rank's memory, or nothing.
       const event = this.#options.device
@@ -190,6 +190,10 @@ export class ProgramRunner {
     });
     this.#note(compiled, event, () => ({ collective: this.collectives.noteOf(body) }));
     return event;
+  }
+
+  #queueOf({ queue, operation }: CompiledOperation): string {
+    return this.#program?.queues[queue].id ?? operation.lane;
   }
 
   #operands(compiled: CompiledOperation): Record<string, Operand> {

@@ -11,8 +11,9 @@ import type { Regions } from './regions.js';
 /** What the owner of a dispatch places itself. */
 const placed: readonly string[] = ['moe.normed'];
 
-const isComputed = ({ id, life }: Region): boolean =>
-  life === 'saved' && /^(?:expert|shared)\./u.test(id) && !placed.includes(id);
+/** What kernels keep: neither routing nor the buffers in which rows travel. */
+const isComputed = ({ id, life, kept, order }: Region): boolean =>
+  life === 'saved' && kept !== true && order !== 'chunks' && !placed.includes(id);
 
 export class ZeroedRegions {
   readonly #views = new Map<string, View>();
