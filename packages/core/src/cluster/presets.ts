@@ -83,6 +83,12 @@ export function getCluster(given: string): Cluster {
   return build({ name, family: { ...family, outer, sources }, nodes, devices, nics });
 }
 
+/** A known cluster of one node with so many of them; undefined for another name, and where no family goes on. */
+export function presetOfNodes(name: string, nodes: number): Cluster | undefined {
+  const [, family = '', own, devices] = pattern.exec(name) ?? [];
+  return own === '1' && Object.hasOwn(families, family) ? getCluster(`${family}-${nodes}x${devices}`) : undefined;
+}
+
 /**
  * A hint at a slip of the keyboard: the same family in capitals or with letters swapped, or a known family with a slip
  * behind it. Another GPU is no slip: v100 is not a100.

@@ -5,7 +5,6 @@
  */
 import type { Device } from '../cluster/cluster.js';
 import { linksOf } from '../cost/index.js';
-import { hasGrace } from './rates.js';
 
 /** One device's share of its host, bytes/s. */
 interface Host {
@@ -35,8 +34,9 @@ const graceOf = (gpus: number): Host => ({ linkBytesPerSecond: 450e9 / gpus, mem
 
 /** Undefined where no port to a host is known. */
 export function hostOf(device: Device): Host | undefined {
-  if (hasGrace(device)) return graceOf(device.name.startsWith('GH') ? 1 : 2);
-  const port = linksOf(device.name)?.hostBytesPerSecond;
+  const links = linksOf(device.name);
+  if (links?.perGrace !== undefined) return graceOf(links.perGrace);
+  const port = links?.hostBytesPerSecond;
   if (port === undefined) return undefined;
   const memory = hostMemory.find(([most]) => port <= most)?.[1] ?? 0;
   return { linkBytesPerSecond: port, memoryBytesPerSecond: memory / gpusOfHost };

@@ -58,7 +58,7 @@ export const generationOf = ({ name }: Device): Generation =>
 export const isFitted = ({ name }: Device): boolean =>
   ['A100', 'H100', 'B200', 'B300', 'GB200', 'GB300'].includes(linksOf(name)?.name ?? '');
 
-export const hasGrace = ({ name }: Device): boolean => /^GB|^GH/u.test(name);
+export const hasGrace = ({ name }: Device): boolean => linksOf(name)?.perGrace !== undefined;
 
 function productShare(generation: Generation, precision: ComputePrecision, c: StepConstants): number {
   if (generation === 'ampere') return c.gemmAmpere;

@@ -8,6 +8,7 @@ import {
   allGroups,
   checkPlacement,
   coordinates,
+  coordinatesStagesInside,
   epOfPlace,
   etpOfPlace,
   expertNodes,
@@ -145,6 +146,16 @@ describe('groups', () => {
         }
       }),
     );
+  });
+
+  it('stand where nested loops say with stages inside replicas', () => {
+    const layout = resolveLayout({ tp: 2, cp: 3, dp: 2, pp: 2, ep: 2, etp: 1 });
+    let rank = 0;
+    for (let dp = 0; dp < layout.dp; dp++)
+      for (let pp = 0; pp < layout.pp; pp++)
+        for (let cp = 0; cp < layout.cp; cp++)
+          for (let tp = 0; tp < layout.tp; tp++)
+            expect(coordinatesStagesInside(layout, rank++)).toMatchObject({ tp, cp, dp, pp });
   });
 
   it('tell replicas, slices and experts of a rank as nested loops do, under context parallelism too', () => {

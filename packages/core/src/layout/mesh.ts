@@ -52,6 +52,15 @@ export function coordinates(layout: Layout, rank: number): Readonly<Record<Axis,
   };
 }
 
+/** The same where stages lie inside replicas, in the order tp, cp, pp, dp: Megatron-Core's `--use-tp-pp-dp-mapping`. */
+export function coordinatesStagesInside(layout: Layout, rank: number): ReturnType<typeof coordinates> {
+  checkRank(layout, rank);
+  const { tp, cp, dp, pp } = layout;
+  const place = rank % (tp * cp);
+  const [stage, replica] = [Math.floor(rank / (tp * cp)) % pp, Math.floor(rank / (tp * cp * pp))];
+  return coordinates(layout, place + tp * cp * (replica + dp * stage));
+}
+
 /**
  * Whose tokens a rank works on: number of its replica among the dp replicas of a stage. Under cp, its ranks share one
  * replica.

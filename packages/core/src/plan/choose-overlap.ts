@@ -14,6 +14,7 @@ import {
   defaultChunkCounts,
   fastestPieces,
   inPieces,
+  mappingText,
   withEtp,
   type Candidate,
   type Choice,
@@ -54,8 +55,6 @@ export interface OverlapOptions {
 
 /** With a kind the other way, other chunk counts are tried where the same ones come as near as this share. */
 const nearShare = 0.05;
-/** In a program's name, before the kinds that are switched off. */
-const apart = ' apart ';
 /** Less is rounding. */
 const leastGain = 1e-9;
 
@@ -108,7 +107,7 @@ class OverlapSearch {
     return best;
   }
 
-  #way({ layout, strategy, program, name }: Candidate, overlap: Overlap): Way {
+  #way({ layout, strategy, way: plain }: Candidate, overlap: Overlap): Way {
     const { dispatch, combine } = strategy;
     const off = overlapKinds.filter((kind) => !overlaps(overlap, kind));
     const key = `${layout.etp} ${off.join(' ')}`;
@@ -119,13 +118,13 @@ class OverlapSearch {
     const { ranksPerNode } = placedOn(shape.layout, cluster);
     const placed = this.#shapes.get(key) ?? alikeShape({ ...withEtp(shape, layout.etp, ranksPerNode), overlap });
     this.#shapes.set(key, placed);
-    const etp = / etp \d+ ep \d+/u.exec(name)?.[0] ?? '';
     way = {
       pricer: new Pricer({ ...this.workload, shape: placed }, this.options.draws),
       layout,
       halves: { dispatch, combine },
-      program: `${program.split(apart)[0]}${off.length > 0 ? `${apart}${off.join(' ')}` : ''}`,
-      suffix: `${etp}${apartText(overlap)}`,
+      program: off.length > 0 ? `${plain} apart ${off.join(' ')}` : plain,
+      way: plain,
+      suffix: `${mappingText(layout, shape.layout)}${apartText(overlap)}`,
       overlap,
     };
     this.#ways.set(id, way);
@@ -195,9 +194,6 @@ export const withOverlap = (
   options: OverlapOptions = {},
 ): Choice | UnknownEstimate => descended(new OverlapSearch(workload, options), choice);
 
-/** A way, whatever of it runs beside what. */
-const wayOf = ({ program }: Candidate): string | undefined => program.split(apart)[0];
-
 function descended(search: OverlapSearch, choice: Choice): Choice | UnknownEstimate {
   const faster: Candidate[] = [];
   for (const candidate of closeCandidates(choice)) {
@@ -218,6 +214,6 @@ function descended(search: OverlapSearch, choice: Choice): Choice | UnknownEstim
       const before = choice.within(most / choice.best.seconds - 1);
       return [...before, ...faster.filter(({ seconds }) => seconds <= most)].sort(bySeconds);
     },
-    runnerUp: candidates.find((one) => wayOf(one) !== wayOf(best)),
+    runnerUp: candidates.find((one) => one.way !== best.way),
   };
 }

@@ -31,6 +31,8 @@ export interface Candidate {
   readonly strategy: Strategy;
   /** Equal for candidates that run the same operations (all of them where tp is 1), chunk counts aside. */
   readonly program: string;
+  /** The same of those that run the same whatever of it runs beside what. */
+  readonly way: string;
   readonly forward: PassPrice;
   readonly backward: PassPrice;
   /** What is switched off of what would run beside, where that was chosen; else as the workload's shape says. */
@@ -145,19 +147,25 @@ export interface Way {
   readonly layout: Layout;
   readonly halves: Halves;
   readonly program: string;
+  readonly way: string;
   readonly suffix: string;
   readonly overlap?: Overlap;
 }
 
+/** Behind a way's name: how experts are mapped, where that is not the layout's own. */
+export const mappingText = ({ etp, ep }: Layout, own: Layout): string =>
+  etp === own.etp ? '' : ` etp ${etp} ep ${ep}`;
+
 function candidateOf(
-  { layout, halves, program, suffix, overlap }: Way,
+  { layout, halves, program, way, suffix, overlap }: Way,
   forward: PassPrice,
   backward: PassPrice,
 ): Candidate {
   const strategy = { ...halves, chunks: { forward: forward.chunks, backward: backward.chunks } };
   const name = `${strategyName(strategy)}${suffix}`;
   const seconds = forward.seconds + backward.seconds;
-  return { name, layout, strategy, program, forward, backward, seconds, ...(overlap === undefined ? {} : { overlap }) };
+  const ran = { name, layout, strategy, program, way, forward, backward, seconds };
+  return overlap === undefined ? ran : { ...ran, overlap };
 }
 
 /** Chunk counts of a candidate. */
@@ -311,11 +319,11 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
   const { ranksPerNode } = placedOn(workload.shape.layout, workload.cluster);
   for (const etp of options.expertTensorParallel ?? [own]) {
     const shape = withEtp(workload.shape, etp, ranksPerNode);
-    const suffix = etp === own ? '' : ` etp ${etp} ep ${shape.layout.ep}`;
+    const suffix = mappingText(shape.layout, workload.shape.layout);
     const pricer = new Pricer({ ...workload, shape }, options.draws);
     const wayOf = (halves: Halves): Way => {
       const program = `etp ${etp} ${pricer.programOf(halves)}`;
-      return { pricer, layout: shape.layout, halves, program, suffix };
+      return { pricer, layout: shape.layout, halves, program, way: program, suffix };
     };
     const searched = options.halves ?? searchedHalves();
     for (const halves of searched) {

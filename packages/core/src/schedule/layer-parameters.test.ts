@@ -1,9 +1,9 @@
 /** The list of tensors that are trained adds up to what the model's own count says, family by family. */
 import { describe, expect, it } from 'vitest';
-import { resolveLayout } from '../layout/index.js';
+import { coordinates, resolveLayout, worldSize } from '../layout/index.js';
 import { countParameters, getModel } from '../model/index.js';
 import { isTrained } from './parameter.js';
-import { parameters, shardElements } from './parameters.js';
+import { holdsParameter, parameterCopies, parameters, shardElements, shardRange } from './parameters.js';
 
 const names = [
   'mixtral-8x7b',
@@ -32,6 +32,24 @@ describe('parameters of a model', () => {
       const whole = parameter.shape.reduce((product, length) => product * length, 1);
       const held = [0, 1, 2, 3].map((rank) => shardElements(parameter, layout, rank));
       expect(held.reduce((sum, own) => sum + own, 0)).toBe(parameter.shard === undefined ? 4 * whole : whole);
+    }
+  });
+
+  it.each([
+    { tp: 2, cp: 2, dp: 2, ep: 2, etp: 1 },
+    { tp: 4, dp: 2, ep: 4, etp: 2 },
+    { tp: 2, dp: 2, pp: 2, ep: 2 },
+  ])('are on as many ranks of a stage as they are said to be: %o', (degrees) => {
+    const model = getModel('deepseek-v2-lite');
+    const layout = resolveLayout(degrees);
+    const ranks = Array.from({ length: worldSize(layout) }, (_, rank) => rank);
+    const stage = ranks.filter((rank) => coordinates(layout, rank).pp === 0);
+    const some = parameters(model, layout).filter(({ layer, expert = 0 }) => layer < 2 && expert % 21 === 0);
+    for (const parameter of some) {
+      const holders = stage.filter((rank) => holdsParameter(parameter, model, layout, rank));
+      const startOf = (rank: number): number => shardRange(parameter, layout, rank).start;
+      const first = startOf(holders[0] ?? 0);
+      expect(holders.filter((rank) => startOf(rank) === first)).toHaveLength(parameterCopies(parameter, layout));
     }
   });
 });

@@ -75,7 +75,7 @@ function chunkAfterChunk(operations: readonly Operation[]): Wait {
 /** Experts wait for the last chunk on its way out, and the first one on its way back for the last experts. */
 function apartFromExperts(operations: readonly Operation[]): Wait {
   const first = operations.findIndex(
-    ({ lane, chunk, task }) => lane === 'compute' && chunk === 0 && /^(?:weigh|experts)$/u.test(task),
+    ({ lane, chunk, task }) => lane === 'compute' && chunk === 0 && (task === 'weigh' || task === 'experts'),
   );
   const arrived = operations.slice(0, Math.max(0, first)).filter(({ lane, of }) => of > 1 && !computes.includes(lane));
   const returns = behind(operations, isExpert);

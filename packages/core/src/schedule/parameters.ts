@@ -2,7 +2,7 @@
  * Every trainable tensor under its Hugging Face name: its full shape, how a layout shards it, and over which ranks its
  * gradient is summed. The loss is scaled by the whole batch's tokens, so gradients are plain sums; nothing is averaged.
  */
-import { holdsExpert } from '../layout/mesh.js';
+import { coordinates, holdsExpert } from '../layout/mesh.js';
 import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import { layerParameters, sharing } from './layer-parameters.js';
@@ -52,7 +52,7 @@ export function shardRange(
   if (!parameter.shard) return { axis: 0, start: 0, end: parameter.shape[0] ?? 1 };
   const { axis, over } = parameter.shard;
   const length = parameter.shape[axis] ?? 1;
-  const index = rank % layout[over];
+  const index = coordinates(layout, rank)[over];
   return { axis, start: sliceStart(length, index, layout[over]), end: sliceStart(length, index + 1, layout[over]) };
 }
 
@@ -62,8 +62,8 @@ export function shardElements(parameter: Parameter, layout: Layout, rank: number
   return parameter.shape.reduce((product, length, i) => product * (i === axis ? end - start : length), 1);
 }
 
-/** How many ranks of the world hold the same element: what a global norm divides each rank's contribution by. */
+/** How many ranks hold the same element, all of one stage: what a global norm divides each rank's contribution by. */
 export function parameterCopies(parameter: Parameter, layout: Layout): number {
-  if (parameter.bucket === 'expert') return layout.edp * layout.pp * (parameter.shard ? 1 : layout.etp);
+  if (parameter.bucket === 'expert') return layout.edp * (parameter.shard ? 1 : layout.etp);
   return layout.dp * layout.cp * (parameter.shard ? 1 : layout.tp);
 }

@@ -2,6 +2,7 @@
  * The exchange of a dispatch half without its kernels, on the ranks of two hosts or nodes: the AllToAll between them
  * and the AllGather inside, in chunks on two lanes, or one of the two alone.
  */
+import { coordinates, groupMembers, resolveLayout, type Layout } from '@monta/core/layout';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device, DeviceEvent } from '../device/device.js';
 import { readFloats } from '../device/host-array.js';
@@ -12,6 +13,9 @@ import type { Exchange } from './two-hosts-types.js';
 const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
 
 const range = (size: number): number[] => Array.from({ length: size }, (_, index) => index);
+
+/** Ranks of two hosts: a replica on each. */
+export const replicaPerHost = (ranks: number): Layout => resolveLayout({ tp: ranks / 2, dp: 2, ep: 2 }, ranks);
 
 export interface ExchangeTime {
   readonly start: number;
@@ -38,14 +42,11 @@ export function prepareExchange(
   { strategy, bytes, chunks }: Exchange,
 ): PreparedExchange {
   const { rank, size } = endpoint;
-  const tp = size / 2;
-  const [host, place] = [Math.floor(rank / tp), rank % tp];
-  const between = endpoint.communicator('between hosts', [place, place + tp], device.queue('inter'));
-  const inside = endpoint.communicator(
-    'inside host',
-    range(tp).map((i) => host * tp + i),
-    device.queue('intra'),
-  );
+  const layout = replicaPerHost(size);
+  const { tp } = layout;
+  const { tp: place, dp: host } = coordinates(layout, rank);
+  const between = endpoint.communicator('between hosts', groupMembers(layout, 'dp', rank), device.queue('inter'));
+  const inside = endpoint.communicator('inside host', groupMembers(layout, 'tp', rank), device.queue('intra'));
   const elements = bytes / 4;
   const views = [device.allocate('f32', elements), device.allocate('f32', elements), device.allocate('f32', elements)];
   const [send, exchanged, gathered] = views;

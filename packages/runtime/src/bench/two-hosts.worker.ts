@@ -1,11 +1,12 @@
 /** A rank of the two-host bench: what the line gives, and the exchanges of a dispatch half between and inside hosts. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { groupMembers, sliceIndex, type Layout } from '@monta/core/layout';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
 import { readInts } from '../device/host-array.js';
 import { runRank } from '../launch/rank.js';
-import { prepareExchange } from './exchange.js';
+import { prepareExchange, replicaPerHost } from './exchange.js';
 import type { Exchange, ExchangeRun, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
 
 const ceilingRounds = 6;
@@ -17,14 +18,14 @@ const range = (size: number): number[] => Array.from({ length: size }, (_, index
 runRank<TwoHostsJob>(async ({ size, endpoint, device, data: job }): Promise<TwoHostsRankResult> => {
   const world = endpoint.communicator('world', range(size), device.queue('control'));
   const barrier = (): void => device.wait(world.barrier());
-  const tp = size / 2;
+  const layout = replicaPerHost(size);
   barrier();
   // The best of a few: what disturbs them says nothing about the line.
   let [tcp, mpi] = [0, 0];
   for (let round = 0; round < ceilingRounds; round++) {
-    tcp = Math.max(tcp, await tcpCeiling(endpoint, device, job, tp));
+    tcp = Math.max(tcp, await tcpCeiling(endpoint, device, job, layout));
     barrier();
-    mpi = Math.max(mpi, mpiCeiling({ endpoint, device, job, tp, barrier }));
+    mpi = Math.max(mpi, mpiCeiling({ endpoint, device, job, layout, barrier }));
   }
   // Code that runs for the first time is compiled on the cores that all ranks share: small exchanges come first, which
   // are not looked at.
@@ -43,9 +44,9 @@ runRank<TwoHostsJob>(async ({ size, endpoint, device, data: job }): Promise<TwoH
 });
 
 /** Bytes a second that one connection carries each way while the other way is busy too; 0 on ranks that look on. */
-async function tcpCeiling(endpoint: Endpoint, device: Device, job: TwoHostsJob, tp: number): Promise<number> {
-  if (endpoint.rank % tp !== 0) return 0;
-  const pair = endpoint.communicator('first of hosts', [0, tp], device.queue('control'));
+async function tcpCeiling(endpoint: Endpoint, device: Device, job: TwoHostsJob, layout: Layout): Promise<number> {
+  if (sliceIndex(layout, endpoint.rank) !== 0) return 0;
+  const pair = endpoint.communicator('first of hosts', groupMembers(layout, 'dp', 0), device.queue('control'));
   const port = device.allocate('i32', 1);
   let socket: Socket;
   if (endpoint.rank === 0) {
@@ -86,18 +87,18 @@ function mpiCeiling({
   endpoint,
   device,
   job,
-  tp,
+  layout,
   barrier,
 }: {
   readonly endpoint: Endpoint;
   readonly device: Device;
   readonly job: TwoHostsJob;
-  readonly tp: number;
+  readonly layout: Layout;
   readonly barrier: () => void;
 }): number {
   let rate = 0;
-  if (endpoint.rank % tp === 0) {
-    const pair = endpoint.communicator('first of hosts', [0, tp], device.queue('inter'));
+  if (sliceIndex(layout, endpoint.rank) === 0) {
+    const pair = endpoint.communicator('first of hosts', groupMembers(layout, 'dp', 0), device.queue('inter'));
     // Half of what each of the two holds crosses the line.
     const elements = (2 * job.ceilingBytes) / 4;
     const [send, receive] = [device.allocate('f32', elements), device.allocate('f32', elements)];

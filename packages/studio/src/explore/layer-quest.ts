@@ -48,6 +48,7 @@ function priced(workload: Workload, { strategy, whole }: Leader): Candidate | un
   return {
     name: choiceName({ strategy, layout: placed }),
     program: '',
+    way: '',
     strategy,
     layout: placed,
     forward,

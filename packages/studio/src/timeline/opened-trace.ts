@@ -9,6 +9,10 @@ export interface OpenedTrace {
   readonly note: string;
   /** Names of rows, from the top. */
   readonly rows: readonly string[];
+  /** By row, its rank; undefined where it is a device's or a stream's. */
+  readonly ranks: readonly (number | undefined)[];
+  /** Whether some rows are a simulation of what others measured. */
+  readonly overlaid: boolean;
   /** Names of tasks; a span's colour is its task. */
   readonly tasks: readonly string[];
   /** By span, those of a row by their start: row, task, seconds of its turn, of the last peer's, and of its end. */
@@ -31,6 +35,7 @@ const mostRanks = 16;
 /** A span of any source. */
 interface Bar {
   readonly row: string;
+  readonly rank?: number;
   readonly task: string;
   readonly issued: number;
   readonly ready: number;
@@ -56,9 +61,14 @@ const numbering = (): { readonly names: string[]; readonly of: (name: string) =>
 
 function opened(title: string, note: string, bars: readonly Bar[]): OpenedTrace {
   const rows = numbering();
+  const ranks: (number | undefined)[] = [];
   const tasks = numbering();
   const sorted = bars
-    .map((bar) => ({ ...bar, row: rows.of(bar.row), task: tasks.of(bar.task) }))
+    .map((bar) => {
+      const row = rows.of(bar.row);
+      ranks[row] = bar.rank;
+      return { ...bar, row, task: tasks.of(bar.task) };
+    })
     .sort((a, b) => a.row - b.row || a.issued - b.issued);
   const count = sorted.length;
   const starts = new Uint32Array(rows.names.length + 1);
@@ -71,6 +81,8 @@ function opened(title: string, note: string, bars: readonly Bar[]): OpenedTrace 
     title,
     note,
     rows: rows.names,
+    ranks,
+    overlaid: false,
     tasks: tasks.names,
     row: Uint16Array.from(sorted, ({ row }) => row),
     task: Uint16Array.from(sorted, ({ task }) => task),
@@ -98,18 +110,19 @@ function ofTraces(name: string, traces: readonly Trace[], path: ReadonlySet<stri
       const { rank, lane, task, operation, issued, ready, end, bytes } = span;
       const row = `rank ${rank} · ${lane}${several ? ` · ${kind}` : ''}`;
       const critical = path.has(pathKey(rank, operation));
-      return { rank, lane, trace, bar: { row, task, issued, ready, end, bytes, critical } };
+      return { rank, lane, trace, bar: { row, rank, task, issued, ready, end, bytes, critical } };
     }),
   );
   const sorted = bars.sort(
     (a, b) => a.rank - b.rank || spanLanes.indexOf(a.lane) - spanLanes.indexOf(b.lane) || a.trace - b.trace,
   );
   const note = traces.map(({ kind, source }) => `${kind}: ${source}`).join('; ');
-  return opened(
+  const bare = opened(
     name,
     note,
     sorted.map(({ bar }) => bar),
   );
+  return { ...bare, overlaid: several && traces.some(({ kind }) => kind === 'simulated') };
 }
 
 interface KinetoEvent {

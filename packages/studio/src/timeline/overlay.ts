@@ -4,24 +4,21 @@ import type { OpenedTrace } from './opened-trace.js';
 /** A lane of one of the traces. */
 interface Lane {
   readonly name: string;
+  readonly rank: number | undefined;
   readonly of: OpenedTrace;
   readonly row: number;
   /** Seconds that its spans are moved by. */
   readonly shift: number;
 }
 
-/** `rank 3` of `rank 3 · compute`. */
-const rankOf = (name: string): string | undefined => /^rank \d+(?= · )/u.exec(name)?.[0];
-
 /**
  * The lanes of a simulated trace that have something to be compared with: those of ranks that the other one has, or of
  * the first rank where the other one names devices and streams.
  */
 function comparable(simulated: OpenedTrace, measured: OpenedTrace): readonly number[] {
-  const theirs = new Set(measured.rows.flatMap((name) => rankOf(name) ?? []));
-  const [first = ''] = simulated.rows;
-  const wanted = theirs.size > 0 ? theirs : new Set([rankOf(first) ?? first]);
-  return [...simulated.rows.keys()].filter((row) => wanted.has(rankOf(simulated.rows[row] ?? '') ?? first));
+  const theirs = new Set(measured.ranks.filter((rank) => rank !== undefined));
+  const wanted: ReadonlySet<number | undefined> = theirs.size > 0 ? theirs : new Set([simulated.ranks[0]]);
+  return [...simulated.rows.keys()].filter((row) => wanted.has(simulated.ranks[row]));
 }
 
 /** The simulated trace laid over a measured one, beginning `at` seconds after its start. */
@@ -29,13 +26,20 @@ export function overlaid(measured: OpenedTrace, simulated: OpenedTrace, at: numb
   const under = (name: string): string => `${name} · simulated`;
   const own = comparable(simulated, measured).map((row): Lane => ({
     name: under(simulated.rows[row] ?? ''),
+    rank: simulated.ranks[row],
     of: simulated,
     row,
     shift: at,
   }));
   const lanes = measured.rows.flatMap((name, row): Lane[] => [
     ...own.filter((lane) => lane.name === under(name)),
-    { name: own.some((lane) => lane.name === under(name)) ? `${name} · measured` : name, of: measured, row, shift: 0 },
+    {
+      name: own.some((lane) => lane.name === under(name)) ? `${name} · measured` : name,
+      rank: measured.ranks[row],
+      of: measured,
+      row,
+      shift: 0,
+    },
   ]);
   return joined(measured, [...own.filter((lane) => !lanes.includes(lane)), ...lanes], simulated);
 }
@@ -69,6 +73,8 @@ function joined(measured: OpenedTrace, lanes: readonly Lane[], simulated: Opened
     title: `${measured.title}, and ${simulated.title} simulated`,
     note: [measured.note, simulated.note].join('; '),
     rows: lanes.map(({ name }) => name),
+    ranks: lanes.map(({ rank }) => rank),
+    overlaid: true,
     tasks,
     row,
     task,

@@ -61,7 +61,7 @@ function Lanes() {
   const [measured, layer] = [dropped.value, simulated.value];
   if (measured === undefined) return layer === undefined ? null : <TimelineCanvas trace={layer} fitTo={fitOf(layer)} />;
   // Traces of Monta mostly hold what was simulated already.
-  const usual = measured.rows.some((name) => name.endsWith('· simulated')) ? '0' : '1';
+  const usual = measured.overlaid ? '0' : '1';
   const wanted = (params.value.get('overlay') ?? usual) === '1';
   const at = Number(params.value.get('at') ?? '0');
   const shown = layer === undefined || !wanted ? measured : overlaid(measured, layer, Number.isFinite(at) ? at : 0);

@@ -28,6 +28,8 @@ function drawn(seed: number, rows: number, spans: number): OpenedTrace {
     title: '',
     note: '',
     rows: Array.from({ length: rows }, (_, r) => `row ${r}`),
+    ranks: [],
+    overlaid: false,
     tasks: ['all_to_all', 'expert', 'all_gather'],
     row: Uint16Array.from(row),
     task: Uint16Array.from(task),

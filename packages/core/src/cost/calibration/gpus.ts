@@ -17,6 +17,8 @@ export interface GpuLinks {
    */
   readonly hostBytesPerSecond?: number;
   readonly hostSource?: string;
+  /** GPUs that share a Grace as their host. */
+  readonly perGrace?: number;
   /** All GPUs of a node joined by switches at full rate (NVSwitch), not by PCIe. */
   readonly switched: boolean;
 }
@@ -42,6 +44,7 @@ const gpus: readonly (GpuLinks & { readonly pattern: RegExp })[] = [
     bytesPerSecond: 900e9,
     source: 'NVIDIA GB300 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional',
     host: 'none',
+    perGrace: 2,
   }),
   gpu({
     name: 'GB200',
@@ -49,6 +52,7 @@ const gpus: readonly (GpuLinks & { readonly pattern: RegExp })[] = [
     bytesPerSecond: 900e9,
     source: 'NVIDIA GB200 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional',
     host: 'none',
+    perGrace: 2,
   }),
   gpu({
     name: 'B300',
@@ -70,6 +74,7 @@ const gpus: readonly (GpuLinks & { readonly pattern: RegExp })[] = [
     bytesPerSecond: 450e9,
     source: 'NVIDIA GH200 datasheet: NVLink 4, 900 GB/s bidirectional',
     host: 'none',
+    perGrace: 1,
   }),
   gpu({
     name: 'H200',
@@ -170,12 +175,14 @@ function gpu({
   bytesPerSecond,
   source,
   host,
+  perGrace,
 }: {
   readonly name: string;
   readonly family: string;
   readonly bytesPerSecond: number;
   readonly source: string;
   readonly host: keyof typeof hostPorts;
+  readonly perGrace?: number;
 }): GpuLinks & { pattern: RegExp } {
   const [hostBytesPerSecond, hostSource] = hostPorts[host] ?? [];
   return {
@@ -184,6 +191,7 @@ function gpu({
     bytesPerSecond,
     source,
     ...(hostBytesPerSecond === undefined ? {} : { hostBytesPerSecond, hostSource }),
+    ...(perGrace === undefined ? {} : { perGrace }),
     switched: ['blackwell', 'hopper', 'ampere'].includes(family),
     pattern: new RegExp(`(?<![a-z0-9])${name.replaceAll(' ', '[ _-]?')}(?![0-9])`, 'iu'),
   };

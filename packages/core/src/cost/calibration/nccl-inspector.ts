@@ -4,15 +4,13 @@
  * and broadcast, a rank's piece in all_gather and reduce_scatter, as the plugin's own bandwidths show. An all_to_all is
  * sends and receives to NCCL, which the plugin does not gather to collectives.
  */
-import { InputError } from '../../units/index.js';
+import { InputError, isRecord } from '../../units/index.js';
 import { parseOp } from './measurement.js';
 import type { Measurement, MeasuredOp } from './measurement.js';
 import type { NcclTestsOptions, Reading } from './nccl-tests.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** One collective as one rank saw it. */
@@ -117,7 +115,7 @@ function objectsOf(source: string, left: Tally): { line: number; value: Json }[]
     if (!/\}\s*$/u.test(line)) continue;
     try {
       const value: unknown = JSON.parse(pending);
-      if (isObject(value)) found.push({ line: start, value });
+      if (isRecord(value)) found.push({ line: start, value });
       pending = '';
     } catch {
       // not whole yet
@@ -129,10 +127,10 @@ function objectsOf(source: string, left: Tally): { line: number; value: Json }[]
 
 /** A record's collective; undefined for what is none, counted with its cause. */
 function seenIn(record: Json, line: number, file: string, left: Tally): InspectorRecord | undefined {
-  if (isObject(record.p2p_perf)) return count(left, 'single sends and receives');
-  const perf = isObject(record.coll_perf) ? record.coll_perf : undefined;
+  if (isRecord(record.p2p_perf)) return count(left, 'single sends and receives');
+  const perf = isRecord(record.coll_perf) ? record.coll_perf : undefined;
   if (perf === undefined) return count(left, 'no coll_perf');
-  const header = isObject(record.header) ? record.header : record;
+  const header = isRecord(record.header) ? record.header : record;
   const op = parseOp(text(perf.coll));
   if (op === undefined)
     return count(left, `${text(perf.coll) || 'a collective without a name'} is none that a calibration holds`);

@@ -1,13 +1,11 @@
 /** The JSON report of newer nccl-tests (`-J file`): one table, with its command line, devices and results. */
-import { InputError, limits } from '../../units/index.js';
+import { InputError, isRecord, limits } from '../../units/index.js';
 import { programOf, versionOf } from './nccl-log.js';
 import { elementSizes } from './nccl-table.js';
 import type { Heading, RankLine, ResultGroup, Row, Table } from './nccl-table.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
@@ -25,8 +23,8 @@ export function jsonTable(source: string, fileName: string): Table {
       expected: 'the report that nccl-tests writes with -J',
     });
   }
-  const results = isObject(top) ? list(top.results).filter(isObject) : [];
-  if (!isObject(top) || results.length === 0) {
+  const results = isRecord(top) ? list(top.results).filter(isRecord) : [];
+  if (!isRecord(top) || results.length === 0) {
     throw new InputError('has no results of nccl-tests', {
       file: fileName,
       path: 'results',
@@ -39,12 +37,12 @@ export function jsonTable(source: string, fileName: string): Table {
 }
 
 const hasOnlyHostTime = (value: unknown): boolean =>
-  isObject(value) && value.time === undefined && value.cpu_time !== undefined;
+  isRecord(value) && value.time === undefined && value.cpu_time !== undefined;
 
 function headingOf(top: Json, fileName: string): Heading {
-  const config = isObject(top.config) ? top.config : {};
+  const config = isRecord(top.config) ? top.config : {};
   const perProcess = (Number(config.nthreads) || 1) * (Number(config.ngpus) || 1);
-  const listed = list(config.devices).filter(isObject);
+  const listed = list(config.devices).filter(isRecord);
   if (!Number.isSafeInteger(perProcess) || perProcess < 1 || perProcess * listed.length > limits.ranks)
     throw new InputError(`${listed.length} processes of ${perProcess} devices`, {
       file: fileName,
@@ -88,7 +86,7 @@ function rowOf(result: Json, line: number): Row {
 }
 
 function groupOf(value: unknown): ResultGroup | undefined {
-  if (!isObject(value)) return undefined;
+  if (!isRecord(value)) return undefined;
   const microseconds = Number(value.time ?? value.cpu_time);
   const algorithmGBs = Number(value.alg_bw);
   const busGBs = Number(value.bus_bw);

@@ -1,7 +1,7 @@
 /** A picture of where ranks lie: devices of a node side by side, nodes below one another. */
 import type { Cluster } from '../../cluster/cluster.js';
 import { devicesPerUnit } from '../../cluster/ports.js';
-import { coordinates, worldSize } from '../../layout/mesh.js';
+import { coordinates, coordinatesStagesInside, worldSize } from '../../layout/mesh.js';
 import type { Layout } from '../../layout/layout.js';
 import type { RankOrder } from '../../estimate/index.js';
 
@@ -28,15 +28,9 @@ export function rankGrid(layout: Layout, cluster: Cluster, order: RankOrder = 'd
   const perNode = Math.min(devicesPerUnit(cluster, 0), worldSize(layout));
   const nodes = Math.ceil(worldSize(layout) / perNode);
   const axes = axesOf(layout);
-  const { tp, cp, dp, pp } = layout;
+  const { pp } = layout;
   const ofStage = order === 'dp-pp' ? Math.max(1, Math.floor(nodes / pp)) : nodes;
-  const replica = tp * cp;
-  // The rank with the same place where replicas lie inside stages.
-  const usual = (rank: number): number => {
-    if (order === 'dp-pp') return rank;
-    const [stage, index] = [Math.floor(rank / replica) % pp, Math.floor(rank / (replica * pp))];
-    return (rank % replica) + replica * (index + dp * stage);
-  };
+  const placeOf = (rank: number) => (order === 'dp-pp' ? coordinates : coordinatesStagesInside)(layout, rank);
   const shown = [
     ...Array(Math.min(mostNodes, ofStage)).keys(),
     ...(layout.pp > 1 && nodes > mostNodes ? [nodes - ofStage] : []),
@@ -44,11 +38,11 @@ export function rankGrid(layout: Layout, cluster: Cluster, order: RankOrder = 'd
   return [...new Set(shown)].map((node) => {
     const ranks = Array.from({ length: Math.min(perNode, mostDevices) }, (_, i) => node * perNode + i);
     const cells = ranks.map((rank) => {
-      const at = coordinates(layout, usual(rank));
+      const at = placeOf(rank);
       return axes.map(([axis, letter]) => `${letter}${at[axis]}`).join('·') || `r${rank}`;
     });
-    const first = coordinates(layout, usual(node * perNode)).pp;
-    const last = coordinates(layout, usual(Math.min(worldSize(layout), (node + 1) * perNode) - 1)).pp;
+    const first = placeOf(node * perNode).pp;
+    const last = placeOf(Math.min(worldSize(layout), (node + 1) * perNode) - 1).pp;
     const stages = order === 'dp-pp' || first === last ? `stage ${first}` : `stages ${first} to ${last}`;
     const more = perNode > mostDevices ? ' …' : '';
     return `${pp > 1 ? `${stages}  ` : ''}node ${node}  ${cells.join('  ')}${more}`;

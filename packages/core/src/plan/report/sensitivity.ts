@@ -1,6 +1,5 @@
 /** What a plan would take in other circumstances, and whether another one would then be faster. */
-import { deviceCount, getCluster, type Cluster } from '../../cluster/index.js';
-import { InputError } from '../../units/errors.js';
+import { deviceCount, presetOfNodes, type Cluster } from '../../cluster/index.js';
 import type { RunSetting } from '../../estimate/index.js';
 import type { Candidate } from '../search/search.js';
 import type { StepModel } from '../search/step-model.js';
@@ -75,12 +74,5 @@ export function twiceTheNodes(cluster: Cluster): Cluster | undefined {
   const last = cluster.tiers.at(-1);
   if (last !== undefined && cluster.tiers.length > 1)
     return { ...cluster, tiers: [...cluster.tiers.slice(0, -1), { ...last, size: 2 * last.size }] };
-  const single = /^([a-z\d]+)-1x(\d+)$/u.exec(cluster.name);
-  if (single === null) return undefined;
-  try {
-    return getCluster(`${single[1]}-2x${single[2]}`);
-  } catch (error) {
-    if (error instanceof InputError) return undefined;
-    throw error;
-  }
+  return presetOfNodes(cluster.name, 2);
 }

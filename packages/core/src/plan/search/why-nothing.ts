@@ -1,5 +1,6 @@
 /** Why a space has no settings: a value that somebody fixed and no point of it has, or why there are no points. */
 import { InputError } from '../../units/errors.js';
+import { isRecord } from '../../units/record.js';
 import { legalLayouts, whyEmpty } from '../space/climb.js';
 import type { PlanProblem } from '../space/problem.js';
 import { SharedOptions } from './shared-options.js';
@@ -15,7 +16,7 @@ const expected: Readonly<Partial<Record<keyof Fixed, string>>> = {
 };
 
 const written = (value: unknown): string =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+  isRecord(value)
     ? Object.entries(value)
         .map(([name, one]) => `${name}=${String(one)}`)
         .join(',')

@@ -21,12 +21,12 @@ import { runSanitizer, type SanitizerReport, type SanitizerRun } from './sanitiz
 import { isNothing, lookAtHost, measureStarts, type StartsReport } from './starts.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
 import { OutOfTime } from '../../launch/bounded-launcher.js';
+import { writeFileAtomically } from '../../files/disk.js';
 import { boundedLauncher, cardsHere, ncclLauncher } from '../../launch/index.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { followSteps, type KernelDifference } from './shadow.js';
 import { otherSteps, smallModels } from './small-models.js';
-import { writeWhole } from './whole-file.js';
 import { compareTraining, type TrainingComparison } from './training.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
@@ -306,7 +306,7 @@ async function main(): Promise<void> {
   const { name, architecture, driverCuda } = context.facts;
   process.stdout.write(`${name}, ${architecture}, driver ${String(report['driver'])}, CUDA ${driverCuda}\n`);
   const write = (): void => {
-    writeWhole(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
+    writeFileAtomically(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
   };
   const save: Options['save'] = (part, result) => {
     report[part] = result;

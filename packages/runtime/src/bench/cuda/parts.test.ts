@@ -1,5 +1,5 @@
 /** Parts of a run on cards, on threads and on a host of the test's making. */
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,6 @@ import {
 import { tpOfCards } from './nodes.js';
 import { errorsIn, findSanitizer, foundIn, runSanitizer } from './sanitizer.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
-import { writeWhole } from './whole-file.js';
 import { isNothing, leftBehind, measureStarts, type HostTraces } from './starts.js';
 
 const empty: HostTraces = { processes: ['1 other'], services: [], files: ['somebody'], cardBytes: [5, 6] };
@@ -211,21 +210,6 @@ describe('a layer over all cards', () => {
     expect(whyNoAnswer({ code: 'ENOENT', stderr: '' }, 9)).toBe('no python3 on PATH');
     expect(whyNoAnswer({ code: 1, stderr: 'Traceback\nImportError: no torch\n' }, 9)).toBe('ImportError: no torch');
     expect(whyNoAnswer({ code: 3, stderr: '\n' }, 9)).toBe('python3 ended with 3');
-  });
-});
-
-describe('a report', () => {
-  it('is whole at any time, and goes to what is no file as it is', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'monta-report-'));
-    const file = join(folder, 'report.json');
-    for (const text of ['{"a":1}', '{}']) {
-      writeWhole(file, text);
-      expect(readFileSync(file, 'utf8')).toBe(text);
-    }
-    expect(readdirSync(folder)).toEqual(['report.json']);
-    writeWhole('/dev/null', 'x');
-    expect(statSync('/dev/null').isCharacterDevice()).toBe(true);
-    rmSync(folder, { recursive: true });
   });
 });
 
