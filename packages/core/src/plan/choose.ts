@@ -31,7 +31,7 @@ export interface Candidate {
   readonly strategy: Strategy;
   /** Equal for candidates that run the same operations (all of them where tp is 1), chunk counts aside. */
   readonly program: string;
-  /** The same of those that run the same whatever of it runs beside what. */
+  /** Equal for candidates that do the same, whatever of it runs beside what. */
   readonly way: string;
   readonly forward: PassPrice;
   readonly backward: PassPrice;
