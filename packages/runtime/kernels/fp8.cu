@@ -78,14 +78,14 @@ __device__ __forceinline__ void dequantiseRow(const unsigned char *from, Element
   }
 }
 
-// to[packed row] = weight * from[token of the canonical row]; weight[row] = weights[rowPick[row]], or 1 where weights
-// are null. A block a row, here and below.
+// to[packed row] = weight * from[token of the canonical row], which is rowPick / picks; weight[row] =
+// weights[rowPick[row]], or 1 where weights are null. A block a row, here and below.
 extern "C" __global__ void quantise_moves(const Element *from, unsigned char *to, const int *moves, const int *starts,
-                                          int count, const int *rowToken, const int *rowPick, const float *weights,
-                                          int width) {
+                                          int count, const int *rowPick, int picks, const float *weights, int width) {
   const MovedRow row = movedRow(moves, starts, count, blockIdx.x);
-  const float weight = weights == NULLPTR ? 1.0f : weights[rowPick[row.canonical]];
-  quantiseRow(from + (size_t)rowToken[row.canonical] * width, weight, to + row.packed * fp8RowBytes(width), width);
+  const int pick = rowPick[row.canonical];
+  const float weight = weights == NULLPTR ? 1.0f : weights[pick];
+  quantiseRow(from + (size_t)(pick / picks) * width, weight, to + row.packed * fp8RowBytes(width), width);
 }
 
 // to[canonical row] = from[packed row].

@@ -177,15 +177,16 @@ extern "C" __global__ void move_rows(const Element *from, Element *to, const int
     storeVector(target + column, loadVector(source + column));
 }
 
-// Follows moves (moves.cuh). Packs where `pack` says so: to[packed row] = weight * from[token of the canonical row], or
-// of the canonical row itself where rowToken is null; weight[row] = weights[rowPick[row]], or 1 where weights are null.
+// Follows moves (moves.cuh). Packs where `pack` says so: to[packed row] = weight * from[token of the canonical row],
+// which is rowPick / picks, or the canonical row itself where picks is 0; weight[row] = weights[rowPick[row]], or 1
+// where weights are null.
 // Else to[canonical row] = from[packed row]. A block a row.
 extern "C" __global__ void follow_moves(const Element *from, Element *to, const int *moves, const int *starts,
-                                        int count, const int *rowToken, const int *rowPick,
-                                        const float *weights, int pack, int width) {
+                                        int count, const int *rowPick, int picks, const float *weights,
+                                        int pack, int width) {
   const MovedRow row = movedRow(moves, starts, count, blockIdx.x);
   const int canonical = row.canonical, packed = row.packed;
-  const size_t here = pack ? (rowToken == NULLPTR ? canonical : rowToken[canonical]) : packed;
+  const size_t here = pack ? (picks == 0 ? canonical : rowPick[canonical] / picks) : packed;
   const Element *source = from + here * width;
   Element *target = to + (size_t)(pack ? packed : canonical) * width;
   const float weight = weights == NULLPTR ? 1.0f : weights[rowPick[canonical]];
@@ -272,6 +273,21 @@ extern "C" __global__ void weigh_rows(const Element *output, Element *gradient, 
   if (output == NULLPTR) return;
   dot = blockSum(dot);
   if (threadIdx.x == 0) products[row] = dot;
+}
+
+// placed[pick] = where the pick's canonical row lies, -1 where dropped, as moves say whose canonical rows ascend and
+// leave none out.
+extern "C" __global__ void place_picks(const int *pickRow, const int *moves, int *placed, int count, int picks) {
+  const int pick = blockIdx.x * blockDim.x + threadIdx.x;
+  if (pick >= picks) return;
+  const int row = pickRow[pick];
+  int first = 0, end = count;
+  while (end - first > 1) {
+    const int middle = (first + end) / 2;
+    if (moves[3 * middle] <= row) first = middle;
+    else end = middle;
+  }
+  placed[pick] = row < 0 ? row : moves[3 * first + 1] + row - moves[3 * first];
 }
 
 // gradient[pick] = returned[its row], 0 where dropped.

@@ -97,6 +97,9 @@ export interface Device {
   /** Copies between views of one type and length. */
   copy(from: View, to: View): void;
 
+  /** Whether the device's kernels work out canonical orders of picks among so many experts from where their ids lie. */
+  ordersPicks?(experts: number): boolean;
+
   /** The queue of a lane, the same one at every call. Queues of different lanes progress independently. */
   queue(lane: string): Queue;
 

@@ -4,7 +4,8 @@
  */
 import type { ArgumentsOf, BoundArgument, BoundOf, KernelName, Run } from '@monta/core';
 import type { RowMoves } from '../rows/row-moves.js';
-import type { Moves, Permutation, Segments } from '../moe/index.js';
+import type { PickOrder, ReturnedPicks } from '../rows/pick-order.js';
+import type { Moves, Segments } from '../moe/index.js';
 
 /** AdamW's settings in a step (Loshchilov and Hutter, arXiv 1711.05101). */
 export interface OptimizerArguments {
@@ -44,13 +45,13 @@ export interface BoundArguments {
   readonly tensors: readonly TensorRun[];
   readonly selectionBiases: readonly TensorRun[];
   /** From canonical rows of the tokens, which `permutation` orders, to rows of the send buffer's chunk. */
-  readonly send: { readonly permutation: Permutation; readonly moves: Moves };
+  readonly send: { readonly permutation: PickOrder; readonly moves: Moves };
   /** Between canonical rows of this rank's experts and rows of the buffer's chunk. */
   readonly arrived: Moves;
   /** Rows [start, end) of this rank's section in the gathered chunk. */
   readonly section: { readonly start: number; readonly end: number };
   /** Where each pick of the combined tokens finds its row in the returned buffer. */
-  readonly returned: Permutation;
+  readonly returned: ReturnedPicks;
   /** Runs of canonical rows by local expert. */
   readonly segments: Segments;
   /** Of the chunk: each fine row, its coarse row, and the pick that it serves. */

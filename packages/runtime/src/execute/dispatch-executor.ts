@@ -11,6 +11,7 @@ import { emptyHostArray, readInts } from '../device/host-array.js';
 import { elementBytes, part, type View } from '../device/view.js';
 import { roundedRows } from '../moe/fp8-rows.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
+import { hostIds } from '../rows/pick-order.js';
 import { ArgumentBinder } from './arguments.js';
 import { ProgramRunner, type NodeObserver, type NodeRegions } from './runner.js';
 import { groupPicks, samplePicks, type SampledPicks } from './sample-picks.js';
@@ -153,11 +154,12 @@ export class DispatchExecutor {
 
   /** Of the counts that were exchanged, or of the picks of the whole group, which every rank can draw. */
   #layerRouting(ids: Int32Array): LayerRouting {
-    if (!exchangesPicks(this.#options.strategy)) return LayerRouting.ofCounts(this.#routing, this.counts, ids);
+    const own = hostIds(ids);
+    if (!exchangesPicks(this.#options.strategy)) return LayerRouting.ofCounts(this.#routing, this.counts, own);
     return LayerRouting.ofPicks(
       this.#routing,
       this.#ofGroup((picks) => picks.ids),
-      ids,
+      own,
     );
   }
 
@@ -204,6 +206,7 @@ export class DispatchExecutor {
 
   /** Gives the buffers back. */
   close(): void {
+    this.#book.clear();
     for (const view of [this.#weights, this.#groupWeights]) if (view !== undefined) this.#options.device.free(view);
     this.#zeroed.close();
     if (this.#options.rows === undefined) this.#store.close();

@@ -9,6 +9,7 @@ import type { OptimizerArguments } from '../device/kernel-arguments.js';
 import { lossSlot } from '../device/loss-slots.js';
 import type { View } from '../device/view.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
+import { hostIds, type RoutedIds } from '../rows/pick-order.js';
 import { ArgumentBinder } from './arguments.js';
 import { checkExecutable } from './check-model.js';
 import type { ParameterStore } from './parameter-store.js';
@@ -182,6 +183,7 @@ export class TrainingExecutor {
 
   /** Gives its memory back; parameters keep theirs. */
   close(): void {
+    this.#book.clear();
     for (const view of [this.#loss, this.#loads, ...this.#tokens]) this.#device.free(view);
   }
 
@@ -207,8 +209,15 @@ export class TrainingExecutor {
     this.#runner.run(program, { step: number, observe });
   }
 
+  /** Ids stay where the device orders them for itself: they lie there until the layer's backward pass has used them. */
+  #routedIds({ view }: Operand): RoutedIds {
+    const device = this.#device;
+    if (device.ordersPicks?.(this.step.model.experts) !== true) return hostIds(readInts(device, view));
+    return { length: view.length, view, read: () => readInts(device, view) };
+  }
+
   #bound(node: ProgramNode, { ids, ...known }: Readonly<Record<string, Operand>>): void {
-    const own = readInts(this.#device, ids.view);
+    const own = this.#routedIds(ids);
     const [name, { view }] = Object.entries(known)[0];
     const exchanged = readInts(this.#device, view);
     const routing =

@@ -87,7 +87,7 @@ export function combineRows({
   y,
   add = false,
 }: {
-  readonly permutation: Permutation;
+  readonly permutation: Pick<Permutation, 'pickRow'>;
   readonly tokens: number;
   readonly picks: number;
   readonly width: number;
@@ -153,7 +153,7 @@ export function combineWeightGrad({
   dy,
   dweights,
 }: {
-  readonly permutation: Permutation;
+  readonly permutation: Pick<Permutation, 'pickRow'>;
   readonly tokens: number;
   readonly picks: number;
   readonly width: number;

@@ -11,21 +11,14 @@ import { etpOfPlace } from '@monta/core/layout';
 import { GroupRouting } from '@monta/core/routing';
 import { rankPlace, sliceStart, sliceTokens, sourcesOf } from '@monta/core/schedule';
 import type { MoeShape, ProgramNode, RankPlace, RowOrder, RowPairs, RowSide, Scope } from '@monta/core';
-import {
-  buildPermutation,
-  chunkMoves,
-  chunkSegments,
-  chunkTotal,
-  type CutBlocks,
-  type Moves,
-  type Permutation,
-  type Segments,
-} from '../moe/index.js';
+import { part } from '../device/view.js';
+import { chunkMoves, chunkSegments, chunkTotal, type CutBlocks, type Moves, type Segments } from '../moe/index.js';
+import { PickOrder, ReturnedPicks, type RoutedIds } from './pick-order.js';
 import { rowMoves, type RowMoves } from './row-moves.js';
 
 interface RoutedTokens {
   /** Rows of the tokens in the sender's canonical order. */
-  readonly permutation: Permutation;
+  readonly order: PickOrder;
   /** Block expert * slices + slice. */
   readonly blocks: CutBlocks;
   readonly slices: number;
@@ -59,9 +52,12 @@ export class RoutingShape {
   }
 
   /** Of routed ids of all T tokens or of the own slice, those of the slice. */
-  ownPicks(ids: Int32Array): Int32Array {
-    const { tokens, topK } = this.shape;
-    return ids.length === tokens * topK ? ids.subarray(this.slice.start * topK, this.slice.end * topK) : ids;
+  ownPicks(ids: RoutedIds): RoutedIds {
+    const { tokens, topK, layout } = this.shape;
+    if (ids.length !== tokens * topK || layout.tp === 1) return ids;
+    const [first, end] = [this.slice.start * topK, this.slice.end * topK];
+    const view = ids.view && { view: part(ids.view, first, end - first) };
+    return { length: end - first, read: () => ids.read().subarray(first, end), ...view };
   }
 
   /**
@@ -80,18 +76,18 @@ export class LayerRouting {
   readonly group: GroupRouting;
   readonly #shape: RoutingShape;
   /** Routed ids [tokens, k] of all T tokens or of the slice; ~id where the pick was dropped. */
-  readonly #ids: Int32Array;
+  readonly #ids: RoutedIds;
   /** Rows of this rank's experts by block, local expert * sources + source. */
   readonly #arrived: CutBlocks;
   readonly #tokens = new Map<Scope, RoutedTokens>();
-  readonly #returned = new Map<string, Permutation>();
+  readonly #returned = new Map<string, ReturnedPicks>();
   /** What was planned for pairs of row layouts, of which a pass asks several times; see `forgetMoves`. */
   #moves: { readonly pairs: RowPairs; readonly chunk: number; readonly of: number; readonly moves: RowMoves }[] = [];
 
   /** Whether the picks of all tokens of the group are known. */
   readonly #weighted: boolean;
 
-  private constructor(shape: RoutingShape, group: GroupRouting, ids: Int32Array, weighted: boolean) {
+  private constructor(shape: RoutingShape, group: GroupRouting, ids: RoutedIds, weighted: boolean) {
     this.#shape = shape;
     this.#weighted = weighted;
     this.#ids = ids;
@@ -109,15 +105,17 @@ export class LayerRouting {
   }
 
   /** Only sums were exchanged: `counts`, [source of the expert group][expert] rows. */
-  static ofCounts(shape: RoutingShape, counts: Int32Array, ids: Int32Array): LayerRouting {
+  static ofCounts(shape: RoutingShape, counts: Int32Array, ids: RoutedIds): LayerRouting {
     const { place } = shape;
-    const own = { ids: shape.ownPicks(ids), topK: shape.shape.topK };
-    const group = new GroupRouting(shape.shape, counts, (source) => (source === place.source ? own : undefined));
+    const { topK } = shape.shape;
+    const group = new GroupRouting(shape.shape, counts, (source) =>
+      source === place.source ? { ids: shape.ownPicks(ids).read(), topK } : undefined,
+    );
     return new LayerRouting(shape, group, ids, false);
   }
 
   /** Picks of all tokens of the expert group were exchanged, [token][k], source after source. */
-  static ofPicks(shape: RoutingShape, picks: Int32Array, ids: Int32Array): LayerRouting {
+  static ofPicks(shape: RoutingShape, picks: Int32Array, ids: RoutedIds): LayerRouting {
     const { topK } = shape.shape;
     const bySource = sourcesOf(shape.place).map((source) => ({
       ids: picks.subarray(shape.firstPick(source), shape.firstPick(source + 1)),
@@ -145,8 +143,8 @@ export class LayerRouting {
   /**
    * Chunk `chunk` of `of` of the rows to send: from the canonical order of the tokens to packed rows counted from 0.
    */
-  send(scope: Scope, order: RowOrder, chunk: number, of: number): { permutation: Permutation; moves: Moves } {
-    const { permutation, blocks, slices } = this.#routed(scope);
+  send(scope: Scope, order: RowOrder, chunk: number, of: number): { permutation: PickOrder; moves: Moves } {
+    const { order: permutation, blocks, slices } = this.#routed(scope);
     return { permutation, moves: chunkMoves(blocks, this.#senderOrder(order, slices), chunk, of) };
   }
 
@@ -192,38 +190,40 @@ export class LayerRouting {
     });
   }
 
-  /**
-   * Where each pick of the summed tokens finds its row in the returned buffer: a permutation whose `pickRow` counts
-   * rows of that buffer.
-   */
-  returned(request: ReturnedRequest): Permutation {
+  /** Where each pick of the summed tokens finds its row in the returned buffer. */
+  returned(request: ReturnedRequest): ReturnedPicks {
     const { scope, returnedScope, order, chunks } = request;
     const key = `${scope} ${returnedScope} ${order.name} ${chunks}`;
-    let permutation = this.#returned.get(key);
-    if (permutation === undefined) this.#returned.set(key, (permutation = this.#returnedRows(request)));
-    return permutation;
+    let returned = this.#returned.get(key);
+    if (returned === undefined) this.#returned.set(key, (returned = this.#returnedPicks(request)));
+    return returned;
   }
 
-  #returnedRows({ scope, returnedScope, order, chunks }: ReturnedRequest): Permutation {
+  /** Nothing that was launched needs what devices keep of the layer. */
+  over(): void {
+    for (const { order } of this.#tokens.values()) order.over();
+    for (const returned of this.#returned.values()) returned.over();
+  }
+
+  #returnedPicks({ scope, returnedScope, order, chunks }: ReturnedRequest): ReturnedPicks {
     const { shape, slice } = this.#shape;
-    const { permutation, blocks, slices } = this.#routed(returnedScope);
+    const { order: picks, blocks, slices } = this.#routed(returnedScope);
     const blockOrder = this.#senderOrder(order, slices);
-    const place = new Int32Array(permutation.rows);
+    const places: (readonly [number, number, number])[] = [];
     let base = 0;
     for (let chunk = 0; chunk < chunks; chunk++) {
       const moves = chunkMoves(blocks, blockOrder, chunk, chunks);
       for (let move = 0; move < moves.length; move += 3)
-        for (let i = 0; i < moves[move + 2]; i++) place[moves[move] + i] = base + moves[move + 1] + i;
+        places.push([moves[move], base + moves[move + 1], moves[move + 2]]);
       base += chunkTotal(blocks, chunk, chunks);
     }
+    places.sort(([a], [b]) => a - b);
     const k = shape.topK;
-    const picks =
+    const range =
       returnedScope === 'replica' && scope === 'slice' && shape.layout.tp > 1
-        ? permutation.pickRow.subarray(slice.start * k, slice.end * k)
-        : permutation.pickRow;
-    const pickRow = new Int32Array(picks.length);
-    for (let pick = 0; pick < picks.length; pick++) pickRow[pick] = picks[pick] < 0 ? picks[pick] : place[picks[pick]];
-    return { ...permutation, pickRow };
+        ? { first: slice.start * k, length: (slice.end - slice.start) * k }
+        : { first: 0, length: picks.ids.length };
+    return new ReturnedPicks(picks, range, Int32Array.from(places.flat()));
   }
 
   #senderOrder(order: RowOrder, slices: number): Int32Array {
@@ -243,7 +243,7 @@ export class LayerRouting {
   }
 
   /** Routed ids of all tokens of the replica or of this rank's slice, as `#ids`. */
-  #picked(scope: Scope): Int32Array {
+  #picked(scope: Scope): RoutedIds {
     const { shape } = this.#shape;
     if (scope === 'slice') return this.#shape.ownPicks(this.#ids);
     if (this.#ids.length !== shape.tokens * shape.topK)
@@ -252,25 +252,20 @@ export class LayerRouting {
   }
 
   #route(scope: Scope): RoutedTokens {
-    const { layout, topK: k, experts } = this.#shape.shape;
-    const encoded = this.#picked(scope);
-    const tokens = encoded.length / k;
-    const permutation = buildPermutation({ ids: encoded, kept: undefined, tokens, picks: k, experts });
+    const { layout, topK: picks, experts } = this.#shape.shape;
+    const ids = this.#picked(scope);
+    const order = new PickOrder(ids, { tokens: ids.length / picks, picks, experts });
     const { place } = this.#shape;
-    if (scope === 'slice' || layout.tp === 1) {
-      const begin: CutBlocks['begin'] = (expert, chunk, of) => this.group.blockBegin(place.source, expert, chunk, of);
-      return { permutation, blocks: { counts: permutation.counts, begin }, slices: 1 };
-    }
-    const counts = new Int32Array(experts * layout.tp);
-    for (let i = 0; i < layout.tp; i++) {
-      const from = sliceStart(tokens, i, layout.tp) * k;
-      const end = sliceStart(tokens, i + 1, layout.tp) * k;
-      for (let pick = from; pick < end; pick++) if (encoded[pick] >= 0) counts[encoded[pick] * layout.tp + i]++;
-    }
-    const first = place.source - place.tp;
+    const slices = scope === 'slice' ? 1 : layout.tp;
+    const first = scope === 'slice' ? place.source : place.source - place.tp;
+    const sourceOf = (block: number): number => first + (block % slices);
+    const expertOf = (block: number): number => Math.floor(block / slices);
+    const counts = Int32Array.from({ length: experts * slices }, (_, block) =>
+      this.group.blockRows(sourceOf(block), expertOf(block)),
+    );
     const begin: CutBlocks['begin'] = (block, chunk, of) =>
-      this.group.blockBegin(first + (block % layout.tp), Math.floor(block / layout.tp), chunk, of);
-    return { permutation, blocks: { counts, begin }, slices: layout.tp };
+      this.group.blockBegin(sourceOf(block), expertOf(block), chunk, of);
+    return { order, blocks: { counts, begin }, slices };
   }
 }
 
@@ -289,9 +284,14 @@ export class RoutingBook {
   readonly #routings = new Map<string, LayerRouting>();
   /** Those that were asked for last, which keep what they planned. */
   #recent: LayerRouting[] = [];
+  /** Of layers that were routed once more, whose first pass may be under way. */
+  readonly #replaced: LayerRouting[] = [];
 
   set({ layer, microBatch }: OfLayer, routing: LayerRouting): void {
-    this.#routings.set(`${layer}/${microBatch}`, routing);
+    const key = `${layer}/${microBatch}`;
+    const before = this.#routings.get(key);
+    if (before !== undefined) this.#replaced.push(before);
+    this.#routings.set(key, routing);
   }
 
   get({ layer, microBatch }: OfLayer): LayerRouting {
@@ -304,7 +304,9 @@ export class RoutingBook {
     return routing;
   }
 
+  /** Nothing that was launched is under way. */
   clear(): void {
+    for (const routing of [...this.#routings.values(), ...this.#replaced.splice(0)]) routing.over();
     this.#routings.clear();
     this.#recent = [];
   }

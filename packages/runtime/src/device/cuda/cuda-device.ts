@@ -11,6 +11,7 @@ import { elementBytes, type ElementType, type View } from '../view.js';
 import type { Address } from './bindings/index.js';
 import { CudaKernelCall, type CudaKernels } from './catalogue/call.js';
 import { cudaKernels } from './catalogue/index.js';
+import { mostOrderedExperts } from './operations/rows.js';
 import { copyView, fillView } from './catalogue/memory-kernels.js';
 import type { CudaContext } from './context.js';
 import { CudaEventPool } from './cuda-event-pool.js';
@@ -121,6 +122,10 @@ export class CudaDevice implements Device {
         return lane.clock?.take() ?? [];
       },
     };
+  }
+
+  ordersPicks(experts: number): boolean {
+    return experts <= mostOrderedExperts;
   }
 
   keepChoices(folder: string): void {

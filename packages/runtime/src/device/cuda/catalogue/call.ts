@@ -151,8 +151,13 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
   /** Integers on the card, for the time of the launch; they are there when what follows on the stream begins. */
   upload(values: Int32Array): Address {
     const address = this.scratch(values.length);
-    this.#tools.uploads.copy(address, values);
+    this.copy(address, values);
     return address;
+  }
+
+  /** Copies integers to the card; they are there when what follows on the stream begins. */
+  copy(address: Address, values: Int32Array): void {
+    this.#tools.uploads.copy(address, values);
   }
 
   #at(role: Role, type: ElementType): Address {

@@ -7,6 +7,7 @@ import type { Address } from '../bindings/index.js';
 import { nullAddress, warp } from '../operations/launcher.js';
 import type { CudaCallOf, CudaCatalogue, CudaKernelCall } from './call.js';
 import { copyView } from './memory-kernels.js';
+import { orderOnCard, returnedOnCard } from './pick-orders.js';
 import { elementBytes, part } from '../../view.js';
 
 type RowKernel = Extract<
@@ -35,10 +36,10 @@ interface Followed {
   readonly width: number;
   /** To packed rows, or to canonical ones. */
   readonly to: 'packed' | 'canonical';
-  /** Of a row of tokens each: the token of every canonical row. */
-  readonly rowToken?: Int32Array;
-  /** fp32, by pick; and the pick of every canonical row. */
-  readonly weights?: { readonly values: Address; readonly rowPick: Int32Array };
+  /** From rows of tokens: the pick of every canonical row, and picks of a token. */
+  readonly tokens?: { readonly rowPick: Address; readonly picks: number };
+  /** fp32, by pick. */
+  readonly weights?: Address;
 }
 
 /** A plan of moves on the card, with the row at which each begins, and how many rows move. */
@@ -52,17 +53,16 @@ function uploadMoves(call: CudaKernelCall<never, unknown>, moves: Int32Array) {
 /** Moves rows as a plan says; the card finds each row's place. */
 function follow(
   call: CudaKernelCall<never, unknown>,
-  { moves, width, to, rowToken, weights }: Followed,
+  { moves, width, to, tokens = { rowPick: nullAddress, picks: 0 }, weights = nullAddress }: Followed,
   ends: Ends,
 ): void {
   const { rows, plan } = uploadMoves(call, moves);
   const grid = { blocks: rows, threads: Math.min(threads, warp * Math.ceil(width / call.on.lanes / warp)) };
   call.on.launch('permute', 'follow_moves', grid, {
-    rowToken: rowToken === undefined ? nullAddress : call.upload(rowToken),
-    rowPick: weights === undefined ? nullAddress : call.upload(weights.rowPick),
-    weights: weights?.values ?? nullAddress,
     pack: Number(to === 'packed'),
+    weights,
     width,
+    ...tokens,
     ...ends,
     ...plan,
   });
@@ -102,17 +102,15 @@ function copyFp8(call: CudaCallOf<'rows.copy'>): void {
 export const rowKernels: CudaCatalogue<RowKernel> = {
   'moe.pack': (call) => {
     const { permutation, moves } = call.arguments.send;
-    const { rowToken, rowPick } = permutation;
+    const tokens = { rowPick: orderOnCard(call, permutation).rowPick, picks: permutation.shape.picks };
+    const weights = call.has('weights') ? { weights: call.f32('weights') } : {};
     if (isFp8(call, 'packed')) {
       const { rows, plan } = uploadMoves(call, moves);
       const ends = { from: call.real('source'), to: call.u8('packed') };
-      const weighed = call.has('weights') ? { weights: call.f32('weights'), rowPick: call.upload(rowPick) } : {};
-      const source = { rowToken: call.upload(rowToken), ...weighed };
-      quantiseMoves(call.on, { ...plan, ...ends, rows, width: call.columns('source') }, source);
+      quantiseMoves(call.on, { ...plan, ...ends, rows, width: call.columns('source') }, { ...tokens, ...weights });
       return;
     }
-    const weights = call.has('weights') ? { weights: { values: call.f32('weights'), rowPick } } : {};
-    const followed = { moves, width: call.columns('source'), to: 'packed', rowToken, ...weights } as const;
+    const followed = { moves, width: call.columns('source'), to: 'packed', tokens, ...weights } as const;
     follow(call, followed, { from: call.real('source'), to: call.real('packed') });
   },
   'moe.place': (call) => {
@@ -137,11 +135,11 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
   },
   'moe.combine': (call) => {
     const tokens = call.rows('combined');
-    const { pickRow } = call.arguments.returned;
-    const shape = { tokens, picks: pickRow.length / Math.max(1, tokens), width: call.columns('combined') };
+    const { returned } = call.arguments;
+    const shape = { tokens, picks: returned.order.shape.picks, width: call.columns('combined') };
     combine(
       call.on,
-      { pickRow: call.upload(pickRow), ...shape },
+      { pickRow: returnedOnCard(call, returned), ...shape },
       {
         rows: call.real('returned'),
         weights: call.has('weights') ? call.f32('weights') : undefined,
@@ -153,7 +151,7 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
   'moe.combine.weights': (call) => {
     const [tokens, picks] = [call.rows('routeGradient'), call.columns('routeGradient')];
     const shape = { tokens, picks, width: call.columns('returned') };
-    const pickRow = call.upload(call.arguments.returned.pickRow);
+    const pickRow = returnedOnCard(call, call.arguments.returned);
     combineWeightGradient(
       call.on,
       { pickRow, ...shape },
@@ -216,13 +214,10 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     );
   },
   'picks.gradient': (call) => {
-    const { pickRow } = call.arguments.returned;
+    const { returned } = call.arguments;
+    const picks = returned.range.length;
     const arrays = { returned: call.f32('returned'), gradient: call.f32('routeGradient') };
-    const grid = elements(pickRow.length);
-    call.on.launch('permute', 'gather_picks', grid, {
-      pickRow: call.upload(pickRow),
-      picks: pickRow.length,
-      ...arrays,
-    });
+    const pickRow = returnedOnCard(call, returned);
+    call.on.launch('permute', 'gather_picks', elements(picks), { pickRow, picks, ...arrays });
   },
 };

@@ -60,7 +60,7 @@ function checkWidth(bench: CheckBench, width: number): void {
   };
   const swapped = Int32Array.from({ length: rows }, (_, row) => (row + half) % rows);
   const sent = bench.poisoned(quantised.length);
-  quantiseMoves(bench.on, { ...plan, rows, width, from: source.address, to: sent }, { rowToken: order });
+  quantiseMoves(bench.on, { ...plan, rows, width, from: source.address, to: sent }, { rowPick: order, picks: 1 });
   const travelling = reordered(
     quantised,
     bytes,
@@ -75,7 +75,7 @@ function checkWidth(bench: CheckBench, width: number): void {
   const weighed = source.values.map((value, i) => value * weights[Math.floor(i / width)]);
   const heavy = new Uint8Array(quantised.length);
   quantiseRows(weighed, width, heavy);
-  const weighedRows = { rowToken: inOrder, rowPick: inOrder, weights: bench.upload(weights) };
+  const weighedRows = { rowPick: inOrder, picks: 1, weights: bench.upload(weights) };
   quantiseMoves(bench.on, { ...plan, rows, width, from: source.address, to: sent }, weighedRows);
   bench.expect(`${of}: packed, weighted`, bench.bytes(sent, heavy.length), reordered(heavy, bytes, swapped), 0);
 }

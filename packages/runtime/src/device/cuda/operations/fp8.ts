@@ -45,9 +45,9 @@ export function moveFp8(
 export function quantiseMoves(
   on: Launcher,
   { rows, ...places }: Fp8Moves,
-  of: { readonly rowToken: Address; readonly rowPick?: Address; readonly weights?: Address },
+  of: { readonly rowPick: Address; readonly picks: number; readonly weights?: Address },
 ): void {
-  const parameters = { rowPick: nullAddress, weights: nullAddress, ...places, ...of };
+  const parameters = { weights: nullAddress, ...places, ...of };
   on.launch('fp8', 'quantise_moves', { blocks: rows, threads }, parameters);
 }
 

@@ -7,6 +7,8 @@ const threads = 256;
 const picksPerBlock = 1024;
 const warpsPerBlock = 8;
 const offsetThreads = 1024;
+/** Experts whose rows are put into canonical order here. */
+export const mostOrderedExperts = offsetThreads;
 
 export interface PermutationShape {
   readonly tokens: number;
@@ -182,7 +184,7 @@ export interface PlannedRows extends MovesPlan {
 
 /** Brings rows of a padded buffer to their places. */
 export function followMoves(on: Launcher, { moves, starts, count, rows, width, from, to }: PlannedRows): void {
-  const plain = { rowToken: nullAddress, rowPick: nullAddress, weights: nullAddress, pack: 0 };
+  const plain = { rowPick: nullAddress, picks: 0, weights: nullAddress, pack: 0 };
   const grid = { blocks: rows, threads: on.rowThreads(width) };
   on.launch('permute', 'follow_moves', grid, { from, to, moves, starts, count, width, ...plain });
 }
