@@ -5,7 +5,7 @@ import { Random } from '@monta/core/units';
 import type { Device } from '../device/device.js';
 import { initialiseFromPool } from '../execute/initialise.js';
 import { ParameterStore } from '../execute/parameter-store.js';
-import type { StepResult, TrainingExecutor } from '../execute/training-executor.js';
+import type { StepOptions, StepResult, TrainingExecutor } from '../execute/training-executor.js';
 import { shiftLabels } from '../transformer/index.js';
 
 const optimizer = { learningRate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
@@ -29,8 +29,17 @@ export class BenchTraining {
   }
 
   trainStep(executor: TrainingExecutor): StepResult {
+    return this.#step(executor, { optimizer });
+  }
+
+  /** A step that leaves weights as they are. */
+  differentiate(executor: TrainingExecutor): StepResult {
+    return this.#step(executor, {});
+  }
+
+  #step(executor: TrainingExecutor, update: Pick<StepOptions, 'optimizer'>): StepResult {
     this.#number += 1;
     const batch = [{ ids: this.#ids, targets: this.#targets }];
-    return executor.trainStep(batch, { targets: this.#counted, number: this.#number, optimizer });
+    return executor.trainStep(batch, { targets: this.#counted, number: this.#number, ...update });
   }
 }

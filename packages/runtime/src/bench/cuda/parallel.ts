@@ -77,12 +77,15 @@ export interface PeerTimes {
   readonly torch: string;
 }
 
-/** Layers of a model with one rank an expert's place, and a vocabulary of bytes: what is not timed is small. */
+/** Tokens are all unlike, as the peer's are, so that experts get about as many rows each. */
+const vocabSize = 16384;
+
+/** Layers of a model with one rank an expert's place; what is not timed is small. */
 const stepOf = (
   model: MoeModel,
   { ranks, tokens, dtype }: { readonly ranks: number; readonly tokens: number; readonly dtype: StepShape['dtype'] },
 ): StepShape => ({
-  model: { ...model, layers, moeLayers: Array.from({ length: layers }, () => true), vocabSize: 256 },
+  model: { ...model, layers, moeLayers: Array.from({ length: layers }, () => true), vocabSize },
   layout: { ...parseLayout(`dp=${ranks},ep=${ranks}`), ranksPerNode: ranks },
   sequence: tokens,
   sequences: 1,

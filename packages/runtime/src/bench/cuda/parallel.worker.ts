@@ -15,7 +15,8 @@ runRank<ParallelJob>(({ rank, size, endpoint, device, data, report }) => {
     const executor = new TrainingExecutor({ step: { ...step, strategy }, endpoint, device, parameters, trace: true });
     const seconds: number[] = [];
     for (let count = 0; count < warmSteps + steps; count++) {
-      training.trainStep(executor);
+      // Weights stay, as the peer's do: routers that learn from one batch choose few experts in the end.
+      training.differentiate(executor);
       const own = layerSeconds(executor.takeSpans(), step.model.layers);
       const slowest = largest(device, world, own);
       if (count >= warmSteps) seconds.push(slowest);

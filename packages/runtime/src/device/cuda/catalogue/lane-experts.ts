@@ -35,7 +35,8 @@ export interface LaunchProducts {
   readonly plan: MovesPlan;
 }
 
-const powerOfTwo = (count: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, count)));
+/** The nearest one: a rank that has a few rows more than its share multiplies as one that has a few less. */
+const powerOfTwo = (count: number): number => 2 ** Math.round(Math.log2(Math.max(1, count)));
 
 /** Products whose runs are about as many and as long are made in one way. */
 const keyOf =

@@ -47,6 +47,8 @@ export interface ExpertProducts {
   readonly name: string;
   /** Rows of an expert begin at a multiple of it. */
   readonly padding: number;
+  /** Whether the host makes a call for each run. */
+  readonly callsByRun?: true;
   /** Which way each product took, where they differ. */
   readonly choices?: Readonly<Record<string, string>>;
   prepare(stream: Address, runs: ExpertRuns, matrices: readonly ExpertMatrix[]): void;
@@ -123,6 +125,7 @@ function clearIdle({
 /** One product a run by cuBLASLt, on exactly its rows: for few large experts. */
 export class LoopedProducts implements ExpertProducts {
   readonly name = 'cublasLt loop';
+  readonly callsByRun = true;
   readonly padding = 1;
   readonly #context: CudaContext;
   readonly #gemm: LtGemm;
@@ -246,6 +249,12 @@ export function prepared<T>(value: T | undefined): T {
 /** How long a way is timed: long enough for the power limit to be felt; but not in more calls than that. */
 const [timedMilliseconds, timedCalls] = [50, 64];
 
+/**
+ * A way with a call for each run must be so much faster where runs are more than that: the card waits for a host that
+ * falls behind, which products in a row do not show.
+ */
+const [fewRuns, byFar] = [16, 1.25];
+
 /** Names of ways that were chosen, by product. */
 export interface ExpertChoices {
   get(product: string): string | undefined;
@@ -353,7 +362,8 @@ export class MeasuredProducts implements ExpertProducts {
         whereRoom(() => {
           way.prepare(stream, runs, all);
           // Rows that may stay in a padded buffer are brought to their place later: that is counted here.
-          return this.#time(stream, { ...product, d: trial, anywhere: false }, way);
+          const milliseconds = this.#time(stream, { ...product, d: trial, anywhere: false }, way);
+          return way.callsByRun === true && runs.runs.length > fewRuns ? byFar * milliseconds : milliseconds;
         }) ?? Infinity,
     );
     this.#pending = new Set(this.#ways);
