@@ -18,14 +18,32 @@ export class BenchTraining {
   readonly #counted: number;
   #number = 0;
 
-  constructor(step: StepShape, rank: number, device: Device) {
+  /** unlike: tokens' rows of the stream stay as unlike as their embeddings, and so do the experts that they choose. */
+  constructor(step: StepShape, rank: number, device: Device, { unlike = false }: { readonly unlike?: boolean } = {}) {
     this.parameters = new ParameterStore(step, rank, device);
     initialiseFromPool(this.parameters, 1);
+    if (unlike) this.#drawEmbeddings();
     const tokens = stepTokens(step);
     const random = new Random(1, coordinates(step.layout, rank).dp);
     this.#ids = Int32Array.from({ length: tokens }, () => Math.floor(step.model.vocabSize * random.uniform()));
     this.#targets = new Int32Array(tokens);
     this.#counted = shiftLabels(this.#ids, step.sequences, step.sequence, this.#targets) * step.layout.dp;
+  }
+
+  /** Layers add little to rows of deviation 1. */
+  #drawEmbeddings(): void {
+    const { parameters } = this;
+    const embedding = parameters.held().find(({ parameter: { slot } }) => slot === 'embedding')?.parameter;
+    if (embedding === undefined) return;
+    const { name, shape } = embedding;
+    const [rows, columns = 1] = shape;
+    const random = new Random(2);
+    for (let row = 0; row < rows; row++)
+      parameters.writeRows(
+        name,
+        row,
+        Float32Array.from({ length: columns }, () => random.normal()),
+      );
   }
 
   trainStep(executor: TrainingExecutor): StepResult {

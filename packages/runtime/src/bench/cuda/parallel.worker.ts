@@ -7,7 +7,7 @@ import { layerSeconds, type ParallelJob, type RankLayers } from './parallel.js';
 
 runRank<ParallelJob>(({ rank, size, endpoint, device, data, report }) => {
   const { step, strategies, warmSteps, steps } = data;
-  const training = new BenchTraining(step, rank, device);
+  const training = new BenchTraining(step, rank, device, { unlike: true });
   const { parameters } = training;
   const everyone = Array.from({ length: size }, (_, other) => other);
   const world = endpoint.communicator('layers', everyone, device.queue('control'));
@@ -15,7 +15,7 @@ runRank<ParallelJob>(({ rank, size, endpoint, device, data, report }) => {
     const executor = new TrainingExecutor({ step: { ...step, strategy }, endpoint, device, parameters, trace: true });
     const seconds: number[] = [];
     for (let count = 0; count < warmSteps + steps; count++) {
-      // Weights stay, as the peer's do: routers that learn from one batch choose few experts in the end.
+      // Weights stay, as the peer's do.
       training.differentiate(executor);
       const own = layerSeconds(executor.takeSpans(), step.model.layers);
       const slowest = largest(device, world, own);

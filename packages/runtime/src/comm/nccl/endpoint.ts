@@ -123,7 +123,11 @@ export class NcclEndpoint implements Endpoint, Companion {
   }
 
   progress(): void {
-    this.#advance();
+    for (const { idle } of this.#channels.values())
+      if (!idle) {
+        this.#advance();
+        return;
+      }
   }
 
   waitUntil(over: () => boolean): void {

@@ -332,7 +332,12 @@ export class CudaDevice implements Device {
     try {
       while (this.#again) {
         this.#again = false;
-        for (const lane of this.#lanes.values()) while (this.#issueHead(lane)) this.#again = true;
+        for (const lane of this.#lanes.values())
+          while (this.#issueHead(lane)) {
+            this.#again = true;
+            // What peers wait for goes first: a launch of many products takes the host a millisecond.
+            this.#companion.progress();
+          }
       }
     } finally {
       this.#issuing = false;
