@@ -103,8 +103,11 @@ export class GroupRouting {
   static fromPicks(shape: GroupShape, picks: readonly SourcePicks[], details: RoutingDetails = {}): GroupRouting {
     const counts = new Int32Array(picks.length * shape.experts);
     picks.forEach(({ ids }, source) => {
-      for (const id of ids)
-        if (id >= 0) counts[source * shape.experts + id] = (counts[source * shape.experts + id] ?? 0) + 1;
+      const first = source * shape.experts;
+      for (let pick = 0; pick < ids.length; pick++) {
+        const id = ids[pick] ?? -1;
+        if (id >= 0) counts[first + id] = (counts[first + id] ?? 0) + 1;
+      }
     });
     return new GroupRouting(shape, counts, (source) => picks[source], details);
   }

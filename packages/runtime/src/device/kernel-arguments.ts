@@ -3,7 +3,7 @@
  * at launch.
  */
 import type { ArgumentsOf, BoundArgument, BoundOf, KernelName, Run } from '@monta/core';
-import type { RowMoves } from '../rows/row-moves.js';
+import type { PlannedMoves } from '../rows/planned-moves.js';
 import type { PickOrder, ReturnedPicks } from '../rows/pick-order.js';
 import type { Moves, Segments } from '../moe/index.js';
 
@@ -55,7 +55,7 @@ export interface BoundArguments {
   /** Runs of canonical rows by local expert. */
   readonly segments: Segments;
   /** Of the chunk: each fine row, its coarse row, and the pick that it serves. */
-  readonly moves: RowMoves;
+  readonly moves: PlannedMoves;
 }
 
 /** All arguments of a kernel. */

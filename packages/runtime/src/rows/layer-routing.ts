@@ -14,7 +14,7 @@ import type { MoeShape, ProgramNode, RankPlace, RowOrder, RowPairs, RowSide, Sco
 import { part } from '../device/view.js';
 import { chunkMoves, chunkSegments, chunkTotal, type CutBlocks, type Moves, type Segments } from '../moe/index.js';
 import { PickOrder, ReturnedPicks, type RoutedIds } from './pick-order.js';
-import { rowMoves, type RowMoves } from './row-moves.js';
+import { GroupPicks, PlannedMoves } from './planned-moves.js';
 
 interface RoutedTokens {
   /** Rows of the tokens in the sender's canonical order. */
@@ -82,14 +82,15 @@ export class LayerRouting {
   readonly #tokens = new Map<Scope, RoutedTokens>();
   readonly #returned = new Map<string, ReturnedPicks>();
   /** What was planned for pairs of row layouts, of which a pass asks several times; see `forgetMoves`. */
-  #moves: { readonly pairs: RowPairs; readonly chunk: number; readonly of: number; readonly moves: RowMoves }[] = [];
+  #moves: { readonly pairs: RowPairs; readonly chunk: number; readonly of: number; readonly moves: PlannedMoves }[] =
+    [];
 
-  /** Whether the picks of all tokens of the group are known. */
-  readonly #weighted: boolean;
+  /** Where the picks of all tokens of the group are known. */
+  readonly #picks: GroupPicks | undefined;
 
-  private constructor(shape: RoutingShape, group: GroupRouting, ids: RoutedIds, weighted: boolean) {
+  private constructor(shape: RoutingShape, group: GroupRouting, ids: RoutedIds, picks?: GroupPicks) {
     this.#shape = shape;
-    this.#weighted = weighted;
+    this.#picks = picks;
     this.#ids = ids;
     this.group = group;
     const { layout } = shape.shape;
@@ -111,7 +112,7 @@ export class LayerRouting {
     const group = new GroupRouting(shape.shape, counts, (source) =>
       source === place.source ? { ids: shape.ownPicks(ids).read(), topK } : undefined,
     );
-    return new LayerRouting(shape, group, ids, false);
+    return new LayerRouting(shape, group, ids);
   }
 
   /** Picks of all tokens of the expert group were exchanged, [token][k], source after source. */
@@ -121,16 +122,18 @@ export class LayerRouting {
       ids: picks.subarray(shape.firstPick(source), shape.firstPick(source + 1)),
       topK,
     }));
-    return new LayerRouting(shape, GroupRouting.fromPicks(shape.shape, bySource, { cut: 'tokens' }), ids, true);
+    const group = GroupRouting.fromPicks(shape.shape, bySource, { cut: 'tokens' });
+    return new LayerRouting(shape, group, ids, new GroupPicks(picks, topK));
   }
 
   /** Chunk `chunk` of `of` of rows that move between two row layouts. */
-  moves(pairs: RowPairs, chunk: number, of: number): RowMoves {
+  moves(pairs: RowPairs, chunk: number, of: number): PlannedMoves {
     const known = this.#moves.find((one) => one.chunk === chunk && one.of === of && samePairs(one.pairs, pairs));
     if (known !== undefined) return known.moves;
     const { place } = this.#shape;
-    const firstPick = this.#weighted ? { firstPick: (source: number) => this.#shape.firstPick(source) } : {};
-    const moves = rowMoves({ pairs, part: { chunk, of }, at: place, routing: this.group, ...firstPick });
+    const firstPick = this.#picks !== undefined ? { firstPick: (source: number) => this.#shape.firstPick(source) } : {};
+    const request = { pairs, part: { chunk, of }, at: place, routing: this.group, ...firstPick };
+    const moves = new PlannedMoves(request, this.#picks);
     this.#moves.push({ pairs, chunk, of, moves });
     return moves;
   }
@@ -203,6 +206,7 @@ export class LayerRouting {
   over(): void {
     for (const { order } of this.#tokens.values()) order.over();
     for (const returned of this.#returned.values()) returned.over();
+    this.#picks?.over();
   }
 
   #returnedPicks({ scope, returnedScope, order, chunks }: ReturnedRequest): ReturnedPicks {

@@ -16,7 +16,7 @@ export interface RoutedIds {
 export const hostIds = (ids: Int32Array): RoutedIds => ({ length: ids.length, read: () => ids });
 
 /** Something of a layer of which a device may keep a form of its own. */
-class OfLayer {
+export class OfLayer {
   #endings: (() => void)[] = [];
 
   /** Runs `ending` when nothing that was launched needs it any more. */

@@ -18,7 +18,7 @@ export interface RowMoves {
 }
 
 /** A block, and the rows that lie before it on its side and before the chunk in it. */
-interface PlacedBlock {
+export interface PlacedBlock {
   readonly block: RowBlock;
   /** Where the chunk's first row lies. */
   readonly first: number;
@@ -123,49 +123,71 @@ export interface MoveRequest {
   readonly firstPick?: (source: number) => number;
 }
 
+/** A fine block with rows, and the coarse block that holds its tokens. */
+export interface PairedBlocks {
+  readonly fine: PlacedBlock;
+  readonly coarse: PlacedBlock;
+  /** Both hold the same tokens in the same order. */
+  readonly alike: boolean;
+  /** Rows of the pairs before. */
+  readonly before: number;
+}
+
 /** Throws when a fine row has no coarse row, unless the pairs are partial. */
-export function rowMoves({ pairs, part, at, routing, firstPick }: MoveRequest): RowMoves {
-  const lists = new TokenLists(routing, part);
-  const fineBlocks = placed(pairs.fine, at, part, routing);
+export function pairBlocks({ pairs, part, at, routing }: MoveRequest): PairedBlocks[] {
   const coarse = new Map<number, PlacedBlock[]>();
   for (const one of placed(pairs.coarse, at, part, routing)) {
     const known = coarse.get(one.block.source);
     if (known === undefined) coarse.set(one.block.source, [one]);
     else known.push(one);
   }
-  const total = fineBlocks.reduce((sum, { rows }) => sum + rows, 0);
-  const moves = { fine: new Int32Array(total), coarse: new Int32Array(total), picks: new Int32Array(total).fill(-1) };
-  const placesOf = rowFinder(lists);
-  let count = 0;
-  for (const { block, first, rows } of fineBlocks) {
+  const found: PairedBlocks[] = [];
+  let before = 0;
+  for (const fine of placed(pairs.fine, at, part, routing)) {
+    const { block, rows } = fine;
     if (rows === 0) continue;
     const from = coarse.get(block.source)?.find((one) => holds(one.block, block));
     if (from === undefined) {
       if (pairs.partial === true) continue;
       throw new Error(`rows of source ${block.source} are asked for, and ${pairs.coarse.layout.name} has none`);
     }
-    for (let i = 0; i < rows; i++) moves.fine[count + i] = first + i;
-    const single = firstPick !== undefined && block.every !== true && block.end - block.start === 1;
-    if (same(from.block, block)) {
-      for (let i = 0; i < rows; i++) moves.coarse[count + i] = from.first + i;
-      if (single) notePicks(moves.picks, count, firstPick(block.source), lists.of(block).picks);
-    } else {
-      const { tokens, picks } = lists.of(block);
-      const { places, start } = placesOf(from.block);
-      for (let i = 0; i < rows; i++) {
-        const place = places[tokens[i] - start];
-        if (place < 0) throw new Error(`token ${tokens[i]} of source ${block.source} is not in its block`);
-        moves.coarse[count + i] = from.first + place;
-      }
-      if (single) notePicks(moves.picks, count, firstPick(block.source), picks);
-    }
-    count += rows;
+    found.push({ fine, coarse: from, alike: same(from.block, block), before });
+    before += rows;
   }
-  return {
-    fine: moves.fine.subarray(0, count),
-    coarse: moves.coarse.subarray(0, count),
-    picks: moves.picks.subarray(0, count),
-  };
+  return found;
+}
+
+export const pairedRows = (blocks: readonly PairedBlocks[]): number => {
+  const last = blocks.at(-1);
+  return last === undefined ? 0 : last.before + last.fine.rows;
+};
+
+/** The pairs of blocks, row by row. */
+export function rowMoves({ part, routing, firstPick }: MoveRequest, blocks: readonly PairedBlocks[]): RowMoves {
+  const lists = new TokenLists(routing, part);
+  const total = pairedRows(blocks);
+  const [fine, coarse] = [new Int32Array(total), new Int32Array(total)];
+  const moves = { fine, coarse, picks: new Int32Array(total).fill(-1) };
+  const placesOf = rowFinder(lists);
+  for (const { fine: to, coarse: from, alike, before } of blocks) {
+    const { block, first, rows } = to;
+    for (let i = 0; i < rows; i++) fine[before + i] = first + i;
+    const single = firstPick !== undefined && block.every !== true && block.end - block.start === 1;
+    if (alike) {
+      for (let i = 0; i < rows; i++) coarse[before + i] = from.first + i;
+      if (single) notePicks(moves.picks, before, firstPick(block.source), lists.of(block).picks);
+      continue;
+    }
+    const { tokens, picks } = lists.of(block);
+    const { places, start } = placesOf(from.block);
+    for (let i = 0; i < rows; i++) {
+      const place = places[tokens[i] - start];
+      if (place < 0) throw new Error(`token ${tokens[i]} of source ${block.source} is not in its block`);
+      coarse[before + i] = from.first + place;
+    }
+    if (single) notePicks(moves.picks, before, firstPick(block.source), picks);
+  }
+  return moves;
 }
 
 function notePicks(into: Int32Array, at: number, first: number, picks: Int32Array | undefined): void {

@@ -1,6 +1,5 @@
 /** Rows on their way to experts and back. Plans of row moves are arguments: they go to the card for the launch. */
 import { fp8RowBytes, type KernelName } from '@monta/core/schedule';
-import { countingSort } from '@monta/core/units';
 import { convertRows, dequantiseMoves, moveFp8, quantiseMoves } from '../operations/fp8.js';
 import { combine, combineWeightGradient } from '../operations/rows.js';
 import type { Address } from '../bindings/index.js';
@@ -8,6 +7,7 @@ import { nullAddress, warp } from '../operations/launcher.js';
 import type { CudaCallOf, CudaCatalogue, CudaKernelCall } from './call.js';
 import { copyView } from './memory-kernels.js';
 import { orderOnCard, returnedOnCard } from './pick-orders.js';
+import { pairsOnCard, sortedPairs } from './row-pairs.js';
 import { elementBytes, part } from '../../view.js';
 
 type RowKernel = Extract<
@@ -68,19 +68,9 @@ function follow(
   });
 }
 
-/** Pairs sorted by their coarse row, in order: those of row r stand from starts[r] on. */
-function byCoarseRow(
-  { fine, coarse, picks }: { readonly fine: Int32Array; readonly coarse: Int32Array; readonly picks: Int32Array },
-  rows: number,
-): { readonly starts: Int32Array; readonly fine: Int32Array; readonly picks: Int32Array } {
-  const { starts, order } = countingSort(coarse, rows);
-  return { starts, fine: order.map((pair) => fine[pair]), picks: order.map((pair) => picks[pair]) };
-}
-
 /** `rows.copy` where rows are in fp8 before or after, or as if they had been in between. */
 function copyFp8(call: CudaCallOf<'rows.copy'>): void {
-  const { fine, coarse } = call.arguments.moves;
-  const [fromRow, toRow, rows] = [call.upload(coarse), call.upload(fine), fine.length];
+  const { coarse: fromRow, fine: toRow, count: rows } = pairsOnCard(call, call.arguments.moves);
   const [packed, unpacked] = [isFp8(call, 'coarse'), !isFp8(call, 'fine')];
   const width = packed ? call.columns('fine') : call.columns('coarse');
   if (packed && !unpacked) {
@@ -163,31 +153,30 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     );
   },
   'rows.copy': (call) => {
-    const { fine: toRow, coarse: fromRow } = call.arguments.moves;
     if (isFp8(call, 'coarse') || isFp8(call, 'fine') || call.arguments.rounded === true) {
       copyFp8(call);
       return;
     }
     const width = call.columns('coarse');
     const ends = { from: call.real('coarse'), to: call.real('fine') };
-    const arrays = { fromRow: call.upload(fromRow), toRow: call.upload(toRow), ...ends };
-    const count = toRow.length * width;
+    const { coarse: fromRow, fine: toRow, count: pairs } = pairsOnCard(call, call.arguments.moves);
+    const arrays = { fromRow, toRow, ...ends };
+    const count = pairs * width;
     if (width % call.on.lanes !== 0)
       call.on.launch('permute', 'move_elements', elements(count), { count, width, ...arrays });
     else {
-      const grid = { blocks: fromRow.length, threads: call.on.rowThreads(width) };
+      const grid = { blocks: pairs, threads: call.on.rowThreads(width) };
       call.on.launch('permute', 'move_rows', grid, { width, ...arrays });
     }
   },
   'rows.sum': (call) => {
     const [rows, width] = [call.rows('coarse'), call.columns('fine')];
-    const { starts, fine, picks } = byCoarseRow(call.arguments.moves, rows);
     const arrays = { fine: call.real('fine'), coarse: call.real('coarse') };
-    const places = { starts: call.upload(starts), fineRow: call.upload(fine) };
+    const { starts, fine: fineRow, picks: pick } = sortedPairs(call, call.arguments.moves, rows);
+    const places = { starts, fineRow };
     if (width % call.on.lanes === 0 || call.has('weights')) {
       const weights = call.has('weights') ? call.f32('weights') : 0;
       const grid = { blocks: rows, threads: call.on.rowThreads(width) };
-      const pick = call.upload(picks);
       call.on.launch('permute', 'sum_rows', grid, { pick, weights, width, ...arrays, ...places });
       return;
     }
@@ -195,18 +184,18 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
     call.on.launch('permute', 'sum_elements', elements(count), { count, width, ...arrays, ...places });
   },
   'rows.weigh': (call) => {
-    const { fine, picks } = call.arguments.moves;
+    const { fine: fineRow, picks: pick, count } = pairsOnCard(call, call.arguments.moves);
     const width = call.columns('gradient');
     const given = call.has('output');
     call.on.launch(
       'permute',
       'weigh_rows',
-      { blocks: fine.length, threads: call.on.rowThreads(width) },
+      { blocks: count, threads: call.on.rowThreads(width) },
       {
         output: given ? call.real('output') : 0,
         gradient: call.real('gradient'),
-        fineRow: call.upload(fine),
-        pick: call.upload(picks),
+        fineRow,
+        pick,
         weights: call.f32('weights'),
         products: given ? call.f32('weightGradient') : 0,
         width,

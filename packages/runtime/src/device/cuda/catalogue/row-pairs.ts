@@ -1,0 +1,111 @@
+/** Pairs of fine and coarse rows on the card: listed there from the group's picks where they are known, else brought. */
+import { countingSort } from '@monta/core/units';
+import type { GroupPicks, PlannedMoves } from '../../../rows/planned-moves.js';
+import type { PlacedBlock } from '../../../rows/row-moves.js';
+import { elementBytes } from '../../view.js';
+import type { Address } from '../bindings/index.js';
+import type { CudaKernelCall } from './call.js';
+
+type Call = CudaKernelCall<never, unknown>;
+
+/** int32 arrays, an element a pair. */
+export interface CardPairs {
+  readonly fine: Address;
+  readonly coarse: Address;
+  /** -1 where a row serves several experts. */
+  readonly picks: Address;
+  readonly count: number;
+}
+
+/** Pairs by coarse row: those of row r stand from starts[r] on. */
+export interface SortedPairs {
+  readonly starts: Address;
+  readonly fine: Address;
+  readonly picks: Address;
+}
+
+/** pairs.cu's `threads`. */
+const threads = 1024;
+const smallThreads = 256;
+/** A range that every token has a pick in, kept or dropped. */
+const everyExpert = [-(2 ** 31), 2 ** 31 - 1] as const;
+
+const known = new WeakMap<GroupPicks, Address>();
+
+/** The group's picks, kept until the layer is over; whoever uses them comes after the pass that was first. */
+function picksOnCard(call: Call, group: GroupPicks): Address {
+  let address = known.get(group);
+  if (address === undefined) {
+    const { memory } = call.context;
+    const made = memory.allocate(group.ids.length * elementBytes.i32);
+    group.whenOver(() => {
+      known.delete(group);
+      memory.free(made);
+    });
+    call.copy(made, group.ids);
+    known.set(group, made);
+    address = made;
+  }
+  return address;
+}
+
+/** Four integers of a block: see pairs.cu. */
+function wordsOf(moves: PlannedMoves, { block }: PlacedBlock): readonly [number, number, number, number] {
+  const { firstPick, tokens } = moves.chunkOf(block.source);
+  const [start, end] = block.every === true ? everyExpert : [block.start, block.end];
+  return [firstPick, tokens, start, end];
+}
+
+export function pairsOnCard(call: Call, moves: PlannedMoves): CardPairs {
+  const { group, blocks, count } = moves;
+  if (group === undefined)
+    return { fine: call.upload(moves.fine), coarse: call.upload(moves.coarse), picks: call.upload(moves.picks), count };
+  const places = new Map<PlacedBlock, number>();
+  for (const { coarse, alike } of blocks) if (!alike && !places.has(coarse)) places.set(coarse, places.size);
+  const coarseWords = [...places.keys()].map((coarse) => wordsOf(moves, coarse));
+  const room = Math.max(1, ...coarseWords.map(([, tokens]) => tokens));
+  const fineWords = blocks.flatMap(({ fine, coarse, alike, before }) => [
+    ...wordsOf(moves, fine),
+    fine.first,
+    coarse.first,
+    alike ? -1 : (places.get(coarse) ?? -1),
+    before,
+  ]);
+  const listed = { fine: call.scratch(count), coarse: call.scratch(count), picks: call.scratch(count) };
+  const shared = { ids: picksOnCard(call, group), places: call.scratch(room * places.size), picks: group.picks, room };
+  const byToken = call.upload(Int32Array.from(coarseWords.flat()));
+  call.on.launch('pairs', 'place_tokens', { blocks: places.size, threads }, { blocks: byToken, ...shared });
+  call.on.launch(
+    'pairs',
+    'list_pairs',
+    { blocks: blocks.length, threads },
+    {
+      blocks: call.upload(Int32Array.from(fineWords)),
+      fine: listed.fine,
+      coarse: listed.coarse,
+      pick: listed.picks,
+      ...shared,
+    },
+  );
+  return { ...listed, count };
+}
+
+/** rows: coarse ones. Pairs of a row keep their order. */
+export function sortedPairs(call: Call, moves: PlannedMoves, rows: number): SortedPairs {
+  if (moves.group === undefined) {
+    const { starts, order } = countingSort(moves.coarse, rows);
+    const sorted = (values: Int32Array): Address => call.upload(order.map((pair) => values[pair]));
+    return { starts: call.upload(starts), fine: sorted(moves.fine), picks: sorted(moves.picks) };
+  }
+  const { fine, coarse, picks, count } = pairsOnCard(call, moves);
+  const [counts, starts, order] = [call.scratch(rows), call.scratch(rows + 1), call.scratch(count)];
+  const sorted = { starts, fine: call.scratch(count), picks: call.scratch(count) };
+  const grid = (threadsWanted: number) => ({ blocks: Math.ceil(threadsWanted / smallThreads), threads: smallThreads });
+  call.context.libraries.runtime.cudaMemsetAsync(counts, 0, rows * elementBytes.i32, call.stream);
+  call.on.launch('pairs', 'count_pairs', grid(count), { coarse, counts, count });
+  call.on.launch('pairs', 'start_pairs', { blocks: 1, threads }, { counts, starts, rows });
+  call.on.launch('pairs', 'gather_pairs', grid(count), { coarse, starts, counts, order, count });
+  const to = { fineRow: sorted.fine, sortedPick: sorted.picks };
+  call.on.launch('pairs', 'sort_pairs', grid(rows), { starts, order, fine, pick: picks, rows, ...to });
+  return sorted;
+}
