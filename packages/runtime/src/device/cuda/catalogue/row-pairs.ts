@@ -1,5 +1,5 @@
 /** Pairs of fine and coarse rows on the card: listed there from the group's picks where they are known, else brought. */
-import { countingSort } from '@monta/core/units';
+import { countingSort, maxOf } from '@monta/core/units';
 import type { GroupPicks, PlannedMoves } from '../../../rows/planned-moves.js';
 import type { PlacedBlock } from '../../../rows/row-moves.js';
 import { elementBytes } from '../../view.js';
@@ -63,7 +63,7 @@ export function pairsOnCard(call: Call, moves: PlannedMoves): CardPairs {
   const places = new Map<PlacedBlock, number>();
   for (const { coarse, alike } of blocks) if (!alike && !places.has(coarse)) places.set(coarse, places.size);
   const coarseWords = [...places.keys()].map((coarse) => wordsOf(moves, coarse));
-  const room = Math.max(1, ...coarseWords.map(([, tokens]) => tokens));
+  const room = maxOf([1, ...coarseWords.map(([, tokens]) => tokens)]);
   const fineWords = blocks.flatMap(({ fine, coarse, alike, before }) => [
     ...wordsOf(moves, fine),
     fine.first,
