@@ -1,4 +1,4 @@
-/** Pairs of fine and coarse rows on the card: listed there from the group's picks where they are known, else brought. */
+/** Pairs of fine and coarse rows on the card: listed there from the group's picks where these are known, or brought. */
 import { countingSort, maxOf } from '@monta/core/units';
 import type { GroupPicks, PlannedMoves } from '../../../rows/planned-moves.js';
 import type { PlacedBlock } from '../../../rows/row-moves.js';
