@@ -1,6 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type Plugin } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { optimizeLater } from './packages/cli/src/engine.js';
 
@@ -8,7 +7,19 @@ import { optimizeLater } from './packages/cli/src/engine.js';
 // earned what it cost: later, it takes a third of the processor time off tests of ranks and off searches.
 optimizeLater('test');
 
-const packages = fileURLToPath(new URL('./packages', import.meta.url));
+/**
+ * Tests run what is published: where one imports a source of its package, it gets the file that `tsc` made of it. Node
+ * loads that as it is, and so do the ranks and processes that tests start. `vitest.build.ts` builds before the first.
+ */
+const built: Plugin = {
+  name: 'built',
+  enforce: 'pre',
+  async resolveId(source, importer, options) {
+    const found = await this.resolve(source, importer, { ...options, skipSelf: true });
+    const [, folder, file] = /^(.*\/packages\/(?:core|views|runtime|cli))\/src\/(.*)\.ts$/u.exec(found?.id ?? '') ?? [];
+    return file === undefined || file.endsWith('.test') ? found : `${folder}/dist/${file}.js`;
+  },
+};
 
 /** Files that take longest. One that began at the end would run alone while other processors have nothing to do. */
 const longest = [
@@ -42,19 +53,12 @@ class LongestFirst extends BaseSequencer {
 }
 
 export default defineConfig({
-  resolve: {
-    // Tests run the sources: of packages and of the parts that packages export.
-    alias: [
-      { find: /^@monta\/(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
-      { find: /^@monta\/(\w+)\/(.+)$/, replacement: `${packages}/$1/src/$2/index.ts` },
-      // How the folders `testing` name the package they belong to; built files find its `dist` by `imports` of its
-      // package.json.
-      { find: /^#(core|views|runtime|cli)\//, replacement: `${packages}/$1/src/` },
-    ],
-  },
+  plugins: [built],
   test: {
     include: ['packages/*/src/**/*.test.ts', 'packages/*/testing/**/*.test.ts', 'lint/*.test.ts'],
+    globalSetup: ['vitest.build.ts'],
     setupFiles: ['vitest.setup.ts'],
+    server: { deps: { external: [/\/packages\/\w+\/dist\//u] } },
     pool: 'threads',
     isolate: false,
     // One more would use the processors of files that wait, but each compiles all modules for itself: 666 s, and 623 s
