@@ -3,7 +3,7 @@
  * runtime lists is used by somebody outside.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
@@ -49,5 +49,22 @@ describe('faces of packages', () => {
     );
     expect(listed.length).toBeGreaterThan(20);
     expect(listed.filter((one) => !used.has(one))).toEqual([]);
+  });
+
+  it('of a file shows no value that its file alone uses', () => {
+    const all = [
+      ...sources,
+      ...filesOf('core/testing', 'views/testing', 'studio/browser', 'runtime/testing', 'cli/testing'),
+    ];
+    const users = new Map<string, number>();
+    const words = all.map((file) => new Set(readFileSync(file, 'utf8').match(/\w+/gu)));
+    for (const known of words) for (const word of known) users.set(word, (users.get(word) ?? 0) + 1);
+    const shown = sources.flatMap((file) =>
+      [...readFileSync(file, 'utf8').matchAll(/^export (?:async )?(?:const|function\*?|class) (\w+)/gmu)].map(
+        ([, name = '']) => ({ file: relative(packages, file), name }),
+      ),
+    );
+    expect(shown.length).toBeGreaterThan(2000);
+    expect(shown.filter(({ name }) => users.get(name) === 1)).toEqual([]);
   });
 });

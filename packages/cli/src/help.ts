@@ -71,7 +71,7 @@ function commandLines(command: string): string[] {
 }
 
 /** Lines to copy, each with what it is for: beside it where all of them have room, else beneath. */
-export function exampleLines(examples: readonly (readonly [line: string, comment: string])[]): string[] {
+function exampleLines(examples: readonly (readonly [line: string, comment: string])[]): string[] {
   const width = maxOf(examples.map(([line]) => line.length)) + 3;
   const beside = examples.map(([line, comment]) => `  ${line.padEnd(width)}${comment}`.trimEnd());
   if (beside.every((line) => textWidth(line) <= helpColumns)) return beside;

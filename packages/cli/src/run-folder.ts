@@ -21,7 +21,7 @@ export function runLetters(index: number): string {
 const two = (value: number) => String(value).padStart(2, '0');
 
 /** `2026-11-24` in the time zone of this computer. */
-export function localDate(date: Date): string {
+function localDate(date: Date): string {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
@@ -29,7 +29,7 @@ export function localDate(date: Date): string {
 const maxRunsPerDay = 26 + 26 ** 2 + 26 ** 3;
 
 /** A file that grows by lines; every line is on its way to the disk when `append` returns. */
-export class LineFile {
+class LineFile {
   private readonly file: number;
 
   constructor(

@@ -90,7 +90,7 @@ function overlapped(shape: MoeShape, flags: BenchDispatchFlags, name: string): M
 }
 
 /** Reads cluster, layout, and the shape of a model's layer or of four flags. Throws `InputError`. */
-export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
+function benchSubject(flags: BenchDispatchFlags): BenchSubject {
   const cluster = clusterOf(flags);
   const { tokens, hidden, experts, topk, sequence, sequences } = flags;
   const given = { '--tokens': tokens, '--hidden': hidden, '--experts': experts, '--topk': topk };

@@ -78,7 +78,7 @@ function showTiers(console: Console, probe: Probe, cluster: Cluster | undefined)
 }
 
 /** Tiers as measured; against the file when its network was emulated. */
-export function showProbe(console: Console, probe: Probe, cluster?: Cluster): void {
+function showProbe(console: Console, probe: Probe, cluster?: Cluster): void {
   const { style } = console;
   const scale = probe.emulatedTimeScale;
   console.print(
@@ -178,7 +178,7 @@ async function probeOneCard(console: Console, flags: CalibrateFlags): Promise<vo
 }
 
 /** Writes what was found of a card. */
-export function finishCard(console: Console, flags: CalibrateFlags, probe: Probe): void {
+function finishCard(console: Console, flags: CalibrateFlags, probe: Probe): void {
   finish({
     console,
     flags,

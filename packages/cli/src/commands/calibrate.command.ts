@@ -25,7 +25,7 @@ export interface CalibrateFlags extends BackendOverrides {
 }
 
 /** `all_to_all`. */
-export function parseMeasuredOp(text: string): MeasuredOp {
+function parseMeasuredOp(text: string): MeasuredOp {
   const op = measuredOps.find((one) => one === text);
   if (op !== undefined) return op;
   throw new InputError(`"${text}" is not a collective`, {
@@ -35,7 +35,7 @@ export function parseMeasuredOp(text: string): MeasuredOp {
 }
 
 /** `100`, `1/100` or `auto`: how many times slower than the cluster an emulated network runs. */
-export function parseTimeScale(text: string): number | 'auto' {
+function parseTimeScale(text: string): number | 'auto' {
   if (text === 'auto') return text;
   const value = Number(text.replace(/^1\//u, ''));
   if (text.trim() !== '' && value >= limits.leastFactor && value <= limits.timeScale) return value;

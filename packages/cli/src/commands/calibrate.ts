@@ -46,7 +46,7 @@ const range = ({ series: { points } }: SeriesFit): string =>
   `${formatBytes(points[0]?.bytes ?? 0)} – ${formatBytes(points.at(-1)?.bytes ?? 0)}`;
 
 /** The table of all fitted series, one block per device, library and system. */
-export function showFits(console: Console, fits: readonly SeriesFit[]): void {
+function showFits(console: Console, fits: readonly SeriesFit[]): void {
   const hardware = new Map<string, SeriesFit[]>();
   for (const fit of fits) {
     const { gpu, library, system } = fit.series;
@@ -111,7 +111,7 @@ export function showWarnings(console: Console, warnings: readonly string[]): voi
 }
 
 /** `out.svg` for one plot, `out-h100-8-ranks.svg` for each of several. Gives the paths. */
-export function writePlots(path: string, fits: readonly SeriesFit[]): string[] {
+function writePlots(path: string, fits: readonly SeriesFit[]): string[] {
   const plots = fitPlots(fits);
   return plots.map(({ slug, svg }) => {
     const target = plots.length === 1 ? path : `${path.replace(/\.svg$/iu, '')}-${slug}.svg`;
@@ -121,7 +121,7 @@ export function writePlots(path: string, fits: readonly SeriesFit[]): string[] {
 }
 
 /** Fits; a refusal for mixed hardware says how to name clusters here. */
-export function fitOrExplain(measurements: readonly Measurement[]): Fit {
+function fitOrExplain(measurements: readonly Measurement[]): Fit {
   try {
     return fitCalibration(measurements);
   } catch (error) {

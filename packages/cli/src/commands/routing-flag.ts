@@ -10,7 +10,7 @@ const expected =
   'or recorded=FILE';
 
 /** `uniform`, `zipf:1.2`, `group-limited=4/8` or `recorded=FILE`. Throws `InputError`, for what the file holds too. */
-export function parseRouting(text: string): Routing {
+function parseRouting(text: string): Routing {
   if (text === 'uniform') return { kind: 'uniform' };
   const zipf = /^zipf:(\d+(?:\.\d+)?)$/u.exec(text);
   if (zipf && Number(zipf[1]) <= mostExponent) return { kind: 'zipf', exponent: Number(zipf[1]) };

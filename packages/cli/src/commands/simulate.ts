@@ -123,7 +123,7 @@ function checkStep(step: StepShape, { rank }: SimulateFlags): void {
 }
 
 /** Simulates what the flags ask for. Throws `InputError`. */
-export function simulateTimeline(flags: SimulateFlags, console: Console): SimulatedTimeline {
+function simulateTimeline(flags: SimulateFlags, console: Console): SimulatedTimeline {
   const { routing, seed } = flags;
   const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster, console)), flags.latency);
   const model = costsOf(flags, cluster);

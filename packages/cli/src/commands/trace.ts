@@ -48,7 +48,7 @@ async function readWithProgress(console: Console, files: readonly string[]): Pro
 }
 
 /** What a group is called in the table: what the program calls it, its ranks, and how far they are apart. */
-export function groupName({ label, ranks, stride, nodes, tier }: CommunicationRow): string {
+function groupName({ label, ranks, stride, nodes, tier }: CommunicationRow): string {
   if (ranks === undefined) return '?';
   const apart = stride === undefined || stride === 1 ? '' : ` every ${stride}`;
   const where = [

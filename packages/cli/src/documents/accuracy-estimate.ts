@@ -64,7 +64,7 @@ function heldOutTable(): string {
 }
 
 /** Words and table of the runs that no constant was fitted on. */
-export const heldOutPart = (): string => `Runs that no constant was fitted on (\`${heldOut}\`: tables of \
+const heldOutPart = (): string => `Runs that no constant was fitted on (\`${heldOut}\`: tables of \
 mosaicml/llm-foundry, dense models of 1.3 to 30 billion parameters on 8 to 64 GPUs, not all of its rows). They were \
 read when constants and form stood. One thing was mended after the first look: its kernels are PyTorch's own. Taken \
 for Transformer Engine's they were off by 21 % in the median.

@@ -189,7 +189,7 @@ export interface ChoiceSummary {
   readonly plan: number;
 }
 
-export function choiceSummary(choices: readonly Choice[]): ChoiceSummary {
+function choiceSummary(choices: readonly Choice[]): ChoiceSummary {
   const good = (of: 'predicted' | 'plan'): number =>
     choices.filter((one) => one[of].seconds <= close * one.best.seconds).length / choices.length;
   return { cases: choices.length, predicted: good('predicted'), plan: good('plan') };
@@ -241,7 +241,7 @@ ${markdownTable(
 const bars = { ceiling: 0.97, cases: 40, choices: 0.9, overBound: 1.1 };
 
 /** Of the exchanges: the bare AllToAll of the slice over the best sliced one, median of the volumes. */
-export function reachedCeiling(exchanges: Arrangement['exchanges']): number {
+function reachedCeiling(exchanges: Arrangement['exchanges']): number {
   return median(
     exchanges.map(({ ways }) => {
       const of = (strategy: string): number =>

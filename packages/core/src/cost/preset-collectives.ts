@@ -21,7 +21,7 @@ export interface PresetError {
  * Presets of the machines whose nccl-tests logs over several nodes stand in `calibration/fixtures/nccl-tests-logs.csv`,
  * by `system`.
  */
-export const loggedMachines: Readonly<Record<string, string>> = {
+const loggedMachines: Readonly<Record<string, string>> = {
   'a100-80gb_2node_16gpu': 'a100-2x8',
   'b200-ib': 'b200-2x8',
   b200_2node_16gpu_gcpa4: 'b200-2x8',

@@ -51,7 +51,7 @@ export type Stack = (typeof stacks)[number];
  * engine: Transformer Engine or its like, with fused norms and activations and the newest attention. native: PyTorch's
  * own, FlashAttention-2 and an operation a kernel; compiled: the same with `torch.compile`.
  */
-export const kernelKinds = ['engine', 'native', 'compiled'] as const;
+const kernelKinds = ['engine', 'native', 'compiled'] as const;
 export type KernelKind = (typeof kernelKinds)[number];
 
 /** Modules that run again in the backward, by Megatron-Core's names; selective: attention's core. */

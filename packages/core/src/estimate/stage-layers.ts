@@ -39,7 +39,7 @@ export function evenLayers(layers: number, stages: number, multiTokenLayers = 0)
 }
 
 /** `folded`: stages lie in a V, so that a device holds those as far from either end. */
-export function stageKinds(
+function stageKinds(
   { kinds, kindOf }: LayerKinds,
   pp: number,
   layersOfStages: readonly number[],

@@ -23,12 +23,12 @@ export type ActivityKind = (typeof activityKinds)[number];
 
 export type Activity = Readonly<Record<ActivityKind, number>>;
 
-export const noActivity: Activity = { saved: 0, gathered: 0, dispatch: 0, logits: 0, working: 0 };
+const noActivity: Activity = { saved: 0, gathered: 0, dispatch: 0, logits: 0, working: 0 };
 
 export const activityBytes = (activity: Activity): number =>
   activityKinds.reduce((sum, kind) => sum + activity[kind], 0);
 
-export function activityKind({ id, life, order }: Region): ActivityKind {
+function activityKind({ id, life, order }: Region): ActivityKind {
   if (life === 'pass') return 'gathered';
   if (id.startsWith('head.')) return 'logits';
   if (life === 'saved') return 'saved';

@@ -29,7 +29,7 @@ export interface HeldAgainst extends SmallSpace {
 
 const judged = 20;
 
-export const smallProblem = ({ model, layers, cluster, globalBatch, sequence }: SmallSpace): PlanProblem => ({
+const smallProblem = ({ model, layers, cluster, globalBatch, sequence }: SmallSpace): PlanProblem => ({
   ...planProblem({
     model: getModel(`${model} truncated to ${layers} layers`),
     cluster: getCluster(cluster),

@@ -22,7 +22,7 @@ import { tableRows } from './measured-table.js';
 import { routedBinding } from './workload.js';
 
 /** By what anyone would rank them without looking: the newest first. */
-export const constantOrder = ['hybridep', 'deepep-v1', 'all_to_all'] as const;
+const constantOrder = ['hybridep', 'deepep-v1', 'all_to_all'] as const;
 type Dispatcher = (typeof constantOrder)[number];
 
 const kinds = ['layer', 'transfer', 'step'] as const;

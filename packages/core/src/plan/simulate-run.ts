@@ -52,7 +52,7 @@ export interface RunSimulation {
 const wholeUpTo = 20_000;
 
 /** Ranks above which a tree over nodes counts with the mean of its ports. */
-export const exactUpTo = 64;
+const exactUpTo = 64;
 
 const operationsOf = ({ nodes, templates }: Program): number =>
   nodes.reduce((sum, { template }) => sum + (templates[template]?.operations.length ?? 0), 0);

@@ -30,7 +30,7 @@ export interface WholeStep extends StageWork {
 const beyondFilled = 4;
 
 /** Numbers of micro-batches that are tried, the last all of them: a multiple of `every` fewer, more each time. */
-export function microBatchesToTry(
+function microBatchesToTry(
   { microBatches, layout: { pp }, virtualStages = 1 }: StepShape,
   every: number,
 ): number[] {

@@ -8,7 +8,7 @@ import type { Interval } from '../units/index.js';
  * What a communication kernel does. dispatch and combine are those of libraries for expert parallelism; notify
  * exchanges their counts.
  */
-export const profiledOps = [
+const profiledOps = [
   'all_to_all',
   'all_gather',
   'reduce_scatter',

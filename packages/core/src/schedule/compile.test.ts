@@ -3,8 +3,10 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { allStrategies, layoutOf } from '../../testing/strategies.js';
 import { completeModel } from '../model/index.js';
-import { compile, type CompiledProgram } from './compile.js';
-import { reductions } from './parameter-layout.js';
+import { groupSize } from '../layout/mesh.js';
+import { compile, type CompiledOperation, type CompiledProgram } from './compile.js';
+import { reductions, statedLayout } from './parameter-layout.js';
+import { bucketGroups } from './parameter.js';
 import type { Program, ProgramNode } from './schedule.js';
 import { trainingStep } from './step.js';
 import type { StepShape } from './step-shape.js';
@@ -120,6 +122,19 @@ describe('compiled programs', () => {
     expect(races(cut).length).toBeGreaterThan(10);
   });
 
+  it('tell of every region the uses behind which its memory is free', () => {
+    const program = compile(trainingStep(stepOf()));
+    const before = ancestors(program);
+    const early = program.operations.flatMap(({ index, name, instances }) =>
+      instances
+        .map((instance) => program.regions[instance])
+        .filter((one) => !one?.ends.some((end) => end === index || before[end]?.has(index)) || one.last < index)
+        .map((one) => `${one?.region.id} before ${name}`),
+    );
+    expect(early).toEqual([]);
+    expect(program.regions.some(({ ends }) => ends.length > 1)).toBe(true);
+  });
+
   it('wait only for what is before them, on other queues, and each is told of who waits for it', () => {
     const { operations } = compile(trainingStep(stepOf()));
     for (const { index, queue, after } of operations)
@@ -169,7 +184,10 @@ describe('reductions of gradients', () => {
         const layout = layoutOf({ tp, dp, ep: 1 });
         const found = reductions(stepOf({ layout, reductionBytes }));
         const keys = found.flatMap(({ slots }) => slots.map(({ layer, slot }) => `${layer} ${slot}`));
-        expect(new Set(keys).size).toBe(keys.length);
+        const shared = statedLayout({ model, layout }).slots.filter(
+          ({ bucket }) => bucket !== 'fixed' && groupSize(layout, bucketGroups[bucket]) > 1,
+        );
+        expect(keys.sort()).toEqual(shared.map(({ layer, slot }) => `${layer} ${slot}`).sort());
         expect(found.map(({ stage }) => stage)).toEqual(found.map(({ stage }) => stage).sort((a, b) => b - a));
       }),
       { seed: 3, numRuns: 40 },
@@ -189,6 +207,23 @@ describe('reductions of gradients', () => {
     // and the update waits for all of them
     const norm = program.operations.find(({ name }) => name === 'update/norm')?.index ?? 0;
     expect(reduces.every(({ index }) => before[norm]?.has(index))).toBe(true);
+  });
+
+  it.each([1, 2000, 1 << 20])('of at least %i bytes sum gradients that are whole', (reductionBytes) => {
+    const program = compile(trainingStep(stepOf({ reductionBytes })));
+    const before = ancestors(program);
+    const written = ({ index, operation }: CompiledOperation): string[] =>
+      operation.uses.flatMap(({ mode }, place) => (mode === 'read' ? [] : touched(program, index, place)));
+    const reduces = program.operations.filter(
+      ({ operation: { body } }) => body.kind === 'collective' && body.group === 'dp',
+    );
+    expect(reduces.length).toBeGreaterThan(0);
+    for (const reduce of reduces) {
+      const sums = new Set(written(reduce));
+      const adds = program.operations.filter((one) => one.template.of && written(one).some((key) => sums.has(key)));
+      expect(adds.length).toBeGreaterThan(1);
+      expect(adds.filter(({ index }) => !before[reduce.index]?.has(index)).map(({ name }) => name)).toEqual([]);
+    }
   });
 
   it('belong to the last micro-batch', () => {

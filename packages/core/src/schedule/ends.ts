@@ -16,7 +16,7 @@ import { matrixWork, memoryWork } from './work.js';
  * Token ids and targets of the micro-batch, i32, T ids and then T targets, filled by the host; targets of -100 are
  * ignored.
  */
-export const tokensRegion = (tokens: number): Region => ({
+const tokensRegion = (tokens: number): Region => ({
   id: 'tokens',
   dtype: 'i32',
   rows: tokens,

@@ -6,7 +6,7 @@ import type { Operation, Program, Template } from './schedule.js';
  * in-order, so the next operation of its lane inherits the same. For prices only: nothing fills the regions that the
  * kernels would.
  */
-export function fusedTemplate(template: Template, tasks: readonly string[]): Template {
+function fusedTemplate(template: Template, tasks: readonly string[]): Template {
   const fused = ({ body, task }: Operation): boolean => body.kind === 'kernel' && tasks.includes(task);
   const instead = new Map<string, readonly string[]>();
   const inherited = new Map<string, string[]>();

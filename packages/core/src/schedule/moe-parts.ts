@@ -274,7 +274,7 @@ export function gatherPicks(p: Parts, what: 'ids' | 'weights'): void {
 }
 
 /** Rows of this rank's experts, by themselves. */
-export const expertPairs = {
+const expertPairs = {
   fine: { layout: canonicalRows, whole: true },
   coarse: { layout: canonicalRows, whole: true },
 } as const;

@@ -11,7 +11,7 @@ import { add, read } from './template-builder.js';
 import { memoryWork } from './work.js';
 
 /** Region of the normed tokens, all T rows of them, which the backward reads too; undefined without shared experts. */
-export function sharedInput({ builder, shape, activation }: Parts): string | undefined {
+function sharedInput({ builder, shape, activation }: Parts): string | undefined {
   if (shape.shared === undefined) return undefined;
   if (activation === 'replicated') return 'moe.normed';
   return builder.region(

@@ -43,10 +43,10 @@ type Kind = keyof Elements;
 const kinds: readonly Kind[] = ['dense', 'expert'];
 
 /** Ranks that share a kind. */
-export const sharingGroups = { dense: 'data', expert: 'edp' } as const satisfies Record<Kind, AxisGroup>;
+const sharingGroups = { dense: 'data', expert: 'edp' } as const satisfies Record<Kind, AxisGroup>;
 
 /** How far a kind is shared in a step: nothing where one rank alone holds it. */
-export const sharedUpTo = ({ stateSharing, layout }: Pick<StepShape, 'stateSharing' | 'layout'>, kind: Kind) =>
+const sharedUpTo = ({ stateSharing, layout }: Pick<StepShape, 'stateSharing' | 'layout'>, kind: Kind) =>
   stateSharing === undefined || groupSize(layout, sharingGroups[kind]) === 1 ? 'none' : stateSharing[kind];
 
 /** Of a bucket of gradients; every rank keeps the selection biases. */

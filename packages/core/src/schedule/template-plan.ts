@@ -151,8 +151,5 @@ function predecessors({
       if (operations[other]?.lane === operation.lane && queues[other] !== queues[index]) before.add(other);
     for (const use of operation.uses) users.add(index, use);
   }
-  // Without anything to wait for, a bind waits for all that its node issued before.
-  if (operation.body.kind === 'bind' && before.size === 0)
-    for (let other = 0; other < index; other++) before.add(other);
   return before;
 }

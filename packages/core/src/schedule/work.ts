@@ -45,7 +45,7 @@ export interface AttentionPart {
 }
 
 /** Keys that a token of a sequence sees on average: all before it and itself, or at most those of a window. */
-export function meanSeen(sequence: number, window = sequence): number {
+function meanSeen(sequence: number, window = sequence): number {
   const most = Math.min(window, sequence);
   return most - (most * (most - 1)) / (2 * sequence);
 }

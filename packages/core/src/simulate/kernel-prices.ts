@@ -27,7 +27,7 @@ const sameWork = (one: Work, other: Work): boolean =>
   one.bytesPerRow === other.bytesPerRow &&
   one.fixedBytes === other.fixedBytes;
 
-export class KernelPrices {
+class KernelPrices {
   readonly #model: CostModel;
   /** By all that decides it but the rows. */
   readonly #byKey = new Map<string, Map<number, KernelPrice>>();

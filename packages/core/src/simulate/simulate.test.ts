@@ -232,7 +232,7 @@ describe('lanes and hosts', () => {
         lane: 'compute',
         body: { kind: 'bind' },
         uses: [],
-        after: [],
+        after: ['a'],
         priority: 0,
       },
       kernel('b', 1),

@@ -22,7 +22,7 @@ export const moved = (rank: number, { stride, radix }: Digit): number => {
 };
 
 /** The rank with zeros for these digits. */
-export const standIn = (rank: number, digits: readonly Digit[]): number =>
+const standIn = (rank: number, digits: readonly Digit[]): number =>
   digits.reduce((left, { stride, radix }) => left - (Math.floor(rank / stride) % radix) * stride, rank);
 
 /** Ranks where a layout or the cluster begins something new: all its products, and the devices of NICs and units. */

@@ -3,7 +3,7 @@ import { median } from '@monta/core';
 import { builtModule } from '../launch/built-module.js';
 import { launchLocal } from '../launch/launch-local.js';
 
-export const measuredCollectives = ['all_to_all', 'all_gather', 'reduce_scatter', 'all_reduce'] as const;
+const measuredCollectives = ['all_to_all', 'all_gather', 'reduce_scatter', 'all_reduce'] as const;
 export type MeasuredCollective = (typeof measuredCollectives)[number];
 
 export interface CollectiveFigure {

@@ -9,8 +9,6 @@ const scaleEnding = '_scale_inv';
 
 export const scalesOf = (tensor: string): string => `${tensor}${scaleEnding}`;
 
-export const isScale = (tensor: string): boolean => tensor.endsWith(scaleEnding);
-
 export interface BlockSize {
   readonly rows: number;
   readonly columns: number;

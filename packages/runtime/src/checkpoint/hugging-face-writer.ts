@@ -47,7 +47,7 @@ const companion =
   /^(?:tokenizer.*|vocab.*|merges\.txt|added_tokens\.json|special_tokens_map\.json|generation_config\.json|chat_template.*|LICENSE.*)$/u;
 
 /** A folder being written: `write` every parameter in full, then `finish`; `abandon` after an error. */
-export class HuggingFaceWriter {
+class HuggingFaceWriter {
   readonly #output: HuggingFaceOutput;
   readonly #disk: Disk;
   readonly #aside: string;

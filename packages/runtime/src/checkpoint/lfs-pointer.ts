@@ -5,7 +5,7 @@
 import { InputError } from '@monta/core/units';
 
 /** The first bytes of every pointer. */
-export const lfsPointerStart = 'version https://git-lfs.github.com/spec/v1';
+const lfsPointerStart = 'version https://git-lfs.github.com/spec/v1';
 
 /**
  * The complaint about a file that is a pointer, with the size of the real one where the pointer says it; undefined when

@@ -10,7 +10,7 @@ import { isRecord } from '@monta/core/units';
 const prefix = '.writer-';
 
 /** Where it is said of a folder. */
-export const markOf = (folder: string): string => join(dirname(folder), `${prefix}${basename(folder)}`);
+const markOf = (folder: string): string => join(dirname(folder), `${prefix}${basename(folder)}`);
 
 /** The name of the folder that a file says it of; undefined for other files. */
 export const markedName = (file: string): string | undefined =>

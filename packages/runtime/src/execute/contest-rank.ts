@@ -91,7 +91,7 @@ function contestOf(
 }
 
 /** Seconds of both passes of a pair of halves in its best chunk counts. */
-export const bestOfHalves = (seconds: readonly (readonly number[])[]): number =>
+const bestOfHalves = (seconds: readonly (readonly number[])[]): number =>
   passes.reduce((sum, _, pass) => sum + minOf(seconds.map((ofPass) => ofPass[pass])), 0);
 
 /**

@@ -5,7 +5,7 @@ import { describeCause } from './errno.js';
 
 const mebibyte = 2 ** 20;
 /** Of a `config.json`, a manifest or an index: the index of a thousand shards has 10 MiB. */
-export const mostMetadataBytes = 64 * mebibyte;
+const mostMetadataBytes = 64 * mebibyte;
 
 /** UTF-8 text of a regular file of at most `most` bytes. `expected` is for messages. Throws InputError. */
 export function readText(path: string, expected: string, most = mostMetadataBytes): string {

@@ -9,10 +9,10 @@ import type { HeldParameter, ParameterStore } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import type { StepReport, TrainJob } from './job.js';
 
-export const usualBadSteps = 3;
+const usualBadSteps = 3;
 
 /** The run goes on from here to nowhere. What was saved before is of finite weights. */
-export class Diverged extends Error {
+class Diverged extends Error {
   override readonly name = 'Diverged';
 }
 

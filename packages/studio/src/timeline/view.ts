@@ -25,7 +25,7 @@ function within({ from, to }: Window, seconds: number): Window {
 }
 
 /** The first span of a row that ends after a moment; spans of a row follow one another. */
-export function firstEndingAfter({ starts, end }: OpenedTrace, row: number, moment: number): number {
+function firstEndingAfter({ starts, end }: OpenedTrace, row: number, moment: number): number {
   let [low, high] = [starts[row] ?? 0, starts[row + 1] ?? 0];
   while (low < high) {
     const middle = (low + high) >> 1;

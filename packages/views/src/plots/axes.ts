@@ -24,7 +24,7 @@ export interface Scale {
 }
 
 /** Default text of a tick. */
-export function plainNumber(value: number): string {
+function plainNumber(value: number): string {
   return value.toLocaleString('en-US', { maximumSignificantDigits: 6 });
 }
 

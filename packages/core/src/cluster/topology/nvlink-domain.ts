@@ -66,5 +66,5 @@ export function nvLinkDomain(
 const boardGpus = 8;
 
 /** Whether NVLink of the family goes on to other trays than the file's, through switches outside of it. */
-export const reachesBeyond = ({ gpus, nvlinks }: Topology, most: number): boolean =>
+const reachesBeyond = ({ gpus, nvlinks }: Topology, most: number): boolean =>
   most > boardGpus && gpus.length < most && (nvlinks.kind === 'switched' || nvlinks.kind === 'unsaid');

@@ -35,7 +35,7 @@ const pieceOps: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_to
  * sends; across N nodes of g ranks what a node's ports send, of which an all_to_all sends g(N-1)/N (each rank its own
  * buffer), while gathers and reductions send each byte once around the ring.
  */
-export function wireFactor({ op, ranks, nodes }: SeriesKey): number {
+function wireFactor({ op, ranks, nodes }: SeriesKey): number {
   if (op !== 'all_to_all' || nodes === null || nodes < 2) return busFactor(op, ranks);
   return (ranks / nodes) * ((nodes - 1) / nodes);
 }

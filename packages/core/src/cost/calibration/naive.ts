@@ -5,7 +5,7 @@ import type { Knot } from './clean-points.js';
 import type { Series, SeriesKey } from './series.js';
 
 /** Straight lines between points in log-log coordinates; beyond the ends the last line goes on. At least two points. */
-export function logLogLine(points: readonly Knot[], bytes: number): number {
+function logLogLine(points: readonly Knot[], bytes: number): number {
   let high = points.findIndex((p) => p.bytes >= bytes);
   if (high < 0) high = points.length - 1;
   high = Math.max(1, high);

@@ -5,7 +5,7 @@ import type { PlanDocument } from './plan-document.js';
 import type { PricedPlan } from './priced-plan.js';
 
 /** Fields that a person asks for, then those that the search chose. */
-export const comparedFields = {
+const comparedFields = {
   asked: ['model', 'cluster', 'framework', 'sequence', 'globalBatch', 'precision', 'states', 'stack', 'imbalance'],
   chosen: [
     'layout',

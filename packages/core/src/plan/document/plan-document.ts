@@ -62,7 +62,7 @@ const expected = z.strictObject({
   memoryBytes: amount.describe('Of the fullest device'),
 });
 
-export const planSchema = z
+const planSchema = z
   .strictObject({
     kind: z.literal('monta.plan'),
     version: z.literal(planVersion),

@@ -27,7 +27,7 @@ const slower = (cluster: Cluster): Cluster => ({
 });
 
 /** Half the bandwidth between nodes, twice the sequence with as many tokens a step, experts that are used unevenly. */
-export const variations: readonly Variation[] = [
+const variations: readonly Variation[] = [
   { name: 'half the bandwidth between nodes', change: (setting) => ({ ...setting, cluster: slower(setting.cluster) }) },
   {
     name: 'twice the sequence',

@@ -162,7 +162,7 @@ function dispatchersOf(problem: PlanProblem, { layout }: SpacePoint): readonly D
 const exchanges = ({ moeLayers }: MoeModel, { ep, etp }: Layout): boolean => ep * etp > 1 && moeLayers.includes(true);
 
 /** Precisions to choose from. */
-export const precisionsOf = ({ precision, precisions }: PlanProblem): readonly ComputePrecision[] =>
+const precisionsOf = ({ precision, precisions }: PlanProblem): readonly ComputePrecision[] =>
   precisions ?? [precision];
 
 /** Ways of a point: experts' exchange can hide beside another micro-batch, interleaved where there is a pipeline. */

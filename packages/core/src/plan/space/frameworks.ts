@@ -65,7 +65,7 @@ export const unlimited: FrameworkLimits = {
   overlapsExperts: true,
 };
 
-export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> = {
+const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> = {
   // megatron/training/arguments.py: experts beside TP ask for sequence parallelism
   megatron: {
     rules: [],

@@ -107,7 +107,7 @@ function memberRows(layout: RowLayout, at: RankPlace, part: Part, routing: Group
 }
 
 /** Rows of all blocks; one object for a layout. */
-export const layoutRows = memoized((layout: RowLayout): RowRule => ({
+const layoutRows = memoized((layout: RowLayout): RowRule => ({
   name: layout.name,
   routed: true,
   count: (at, part, routing) => memberRows(layout, at, part, routing()).reduce((rows, member) => rows + member, 0),

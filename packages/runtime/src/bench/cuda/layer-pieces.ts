@@ -14,7 +14,7 @@ export interface PieceTime {
 }
 
 /** Work of each piece, by the name that the layer gives it; those that are small whatever the shape are left out. */
-export function pieceWork({ tokens, picks, hidden, ffn }: MoeLayerShape): Readonly<Record<string, Partial<PieceTime>>> {
+function pieceWork({ tokens, picks, hidden, ffn }: MoeLayerShape): Readonly<Record<string, Partial<PieceTime>>> {
   const rows = tokens * picks;
   const element = 2;
   const gateUp = { flops: 2 * rows * hidden * 2 * ffn };

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** The tools, and checks of which a tool says what is no fault of these kernels. */
-export const sanitizerTools = {
+const sanitizerTools = {
   memcheck: [],
   /**
    * It keeps every access of shared memory: the layer's products take it minutes, and other checks run its own kernels.

@@ -32,7 +32,7 @@ const mebibyte = 2 ** 20;
 const uniform: Routing = { kind: 'uniform' };
 const skewed: Routing = { kind: 'zipf', exponent: 1 };
 const fewChunks = [1, 2, 4];
-export const allChunks = [1, 2, 4, 8];
+const allChunks = [1, 2, 4, 8];
 
 /** A layer with as many tokens as bring its dispatched rows to the bytes wanted. */
 export function namedCase(words: CaseWords, dtype: 'f32' | 'bf16'): NamedCase {

@@ -8,8 +8,7 @@ import { InputError } from '@monta/core/units';
 const defaultNames = ['libmpi.so.40', 'libmpi.so', 'libmpi.dylib'];
 
 export const anySource = -1;
-export const errTruncate = 15;
-export const errInStatus = 18;
+const errInStatus = 18;
 const threadMultiple = 3;
 /** MPI_MAX_ERROR_STRING and MPI_MAX_LIBRARY_VERSION_STRING of Open MPI. */
 const textBytes = 512;

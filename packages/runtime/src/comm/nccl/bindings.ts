@@ -16,7 +16,7 @@ import {
   type NativeLibrary,
 } from '../../device/cuda/bindings/index.js';
 
-export const ncclName: LibraryName = { title: 'NCCL', files: ['libnccl.so.2', 'libnccl.so'] };
+const ncclName: LibraryName = { title: 'NCCL', files: ['libnccl.so.2', 'libnccl.so'] };
 
 export const identityBytes = 128;
 
@@ -95,7 +95,7 @@ function configBytes({ maximumMultiprocessors = config.open }: CommunicatorSetti
   return bytes;
 }
 
-export function bindNccl(library: NativeLibrary, rank?: number): NcclLibrary {
+function bindNccl(library: NativeLibrary, rank?: number): NcclLibrary {
   const name = textOfCode(library, 'ncclGetErrorString');
   const lastError = library.func('const char *ncclGetLastError(void *)');
   const text = (code: number): string => {

@@ -37,7 +37,7 @@ const edgeStride = blockY * floatBytes;
 const stageArea = edgeArea + Math.max(tileX * edgeStride, blockX * tileY * floatBytes);
 
 /** Size of the blocks that k is cut into: as equal as possible, whole unrolled steps; depends on nothing but k. */
-export function kBlockSize(k: number): number {
+function kBlockSize(k: number): number {
   const blocks = Math.max(1, Math.ceil(k / blockK));
   return Math.ceil(k / blocks / 4) * 4;
 }

@@ -27,13 +27,13 @@ export function kernelCacheFolder(environment: Readonly<Record<string, string | 
   );
 }
 
-export function compileOptions({ architecture, storage }: CompileTarget): string[] {
+function compileOptions({ architecture, storage }: CompileTarget): string[] {
   // Contraction to fused multiply-adds is CUDA's default and the same in every run.
   return [`-arch=${architecture}`, '-std=c++17', ...(storage === 'bf16' ? ['-DELEMENT_BF16'] : [])];
 }
 
 /** Names the machine code of a source: changes with its text, its headers, the options and the compiler. */
-export function kernelHash(source: KernelSource, options: readonly string[], compiler: string): string {
+function kernelHash(source: KernelSource, options: readonly string[], compiler: string): string {
   const hash = createHash('sha256');
   for (const part of [compiler, ...options, source.text, ...[...source.headers].flat()]) hash.update(part).update('\0');
   return hash.digest('hex');

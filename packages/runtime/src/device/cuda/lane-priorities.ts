@@ -14,7 +14,7 @@ export type LanePriorities = Readonly<Record<string, number>>;
  * - Sums of gradients go in the same lane as exchanges, but nobody waits for them before the update.
  * - Products come last: they are long, and only what follows them waits.
  */
-export const usualPriorities: LanePriorities = {
+const usualPriorities: LanePriorities = {
   control: 3,
   inter: 3,
   intra: 2,

@@ -178,7 +178,7 @@ export class FunctionBuilder {
 }
 
 /** The bytes of a module that imports `env.memory` (shared) and exports the functions under their names. */
-export function encodeModule(functions: readonly FunctionBuilder[]): Uint8Array<ArrayBuffer> {
+function encodeModule(functions: readonly FunctionBuilder[]): Uint8Array<ArrayBuffer> {
   const shared = 0x03;
   return Uint8Array.from([
     ...moduleHeader,

@@ -26,7 +26,7 @@ export interface Tensor extends TensorOptions {
 /** Bytes to which addresses are aligned. */
 const alignment = 16;
 
-export function packedStrides([, b, c, d]: Dimensions): Dimensions {
+function packedStrides([, b, c, d]: Dimensions): Dimensions {
   return [b * c * d, c * d, d, 1];
 }
 
