@@ -30,10 +30,7 @@ export interface WholeStep extends StageWork {
 const beyondFilled = 4;
 
 /** Numbers of micro-batches that are tried, the last all of them: a multiple of `every` fewer, more each time. */
-function microBatchesToTry(
-  { microBatches, layout: { pp }, virtualStages = 1 }: StepShape,
-  every: number,
-): number[] {
+function microBatchesToTry({ microBatches, layout: { pp }, virtualStages = 1 }: StepShape, every: number): number[] {
   const tried: number[] = [];
   const filled = virtualStages > 1 ? 2 * every : pp;
   for (let wanted = filled + beyondFilled * every; ; wanted *= 2) {

@@ -162,8 +162,7 @@ function dispatchersOf(problem: PlanProblem, { layout }: SpacePoint): readonly D
 const exchanges = ({ moeLayers }: MoeModel, { ep, etp }: Layout): boolean => ep * etp > 1 && moeLayers.includes(true);
 
 /** Precisions to choose from. */
-const precisionsOf = ({ precision, precisions }: PlanProblem): readonly ComputePrecision[] =>
-  precisions ?? [precision];
+const precisionsOf = ({ precision, precisions }: PlanProblem): readonly ComputePrecision[] => precisions ?? [precision];
 
 /** Ways of a point: experts' exchange can hide beside another micro-batch, interleaved where there is a pipeline. */
 function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
