@@ -2,25 +2,12 @@
  * What ranks load: each is a thread or a process that begins with it, many at a time. Parts of core by their names are
  * a third of what the whole of it is.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { importsOf, packages, reachedFrom } from './loaded-modules.js';
 
-const runtime = fileURLToPath(new URL('../packages/runtime', import.meta.url));
-const importLine = /^(?:import|export) (?!type )[^;]*?from '([^']+)';/gmu;
-
-/** What a source file imports, types apart. */
-const importsOf = (file: string): string[] =>
-  [...readFileSync(file, 'utf8').matchAll(importLine)].map(([, imported = '']) => imported);
-
-function sourceOf(imported: string, from: string): string | undefined {
-  const path = imported.startsWith('#runtime/')
-    ? join(runtime, 'src', imported.slice('#runtime/'.length))
-    : resolve(dirname(from), imported);
-  const file = path.replace(/\.js$/u, '.ts');
-  return /^[.#]/u.test(imported) && existsSync(file) ? file : undefined;
-}
+const runtime = join(packages, 'runtime');
 
 it('ranks load no more of core than the parts that they name', () => {
   const starts = ['src', 'testing'].flatMap((folder) =>
@@ -28,16 +15,7 @@ it('ranks load no more of core than the parts that they name', () => {
       .filter((file) => /\.worker\.ts$|launch\/(?:mpi|nccl)-main\.ts$/u.test(file))
       .map((file) => join(runtime, folder, file)),
   );
-  const reached = new Set<string>();
-  const waiting = [...starts];
-  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
-    if (reached.has(file)) continue;
-    reached.add(file);
-    for (const imported of importsOf(file)) {
-      const source = sourceOf(imported, file);
-      if (source !== undefined) waiting.push(source);
-    }
-  }
+  const reached = reachedFrom(starts, (file) => importsOf(file).filter((imported) => !imported.startsWith('@')));
   expect(starts.length).toBeGreaterThan(10);
   expect(reached.size).toBeGreaterThan(200);
   expect([...reached].filter((file) => importsOf(file).includes('@monta/core'))).toEqual([]);

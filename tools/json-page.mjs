@@ -21,7 +21,7 @@ const commands = {
   compare: 'compare',
   memory: 'memory',
   simulate: 'simulate',
-  train: 'train',
+  'train-run': 'train',
   verify: 'verify',
   'bench-dispatch': 'bench dispatch',
   'bench-layer': 'bench layer',

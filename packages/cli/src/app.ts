@@ -2,6 +2,7 @@
 import {
   ArgumentScannerError,
   buildApplication,
+  buildCommand,
   buildRouteMap,
   ExitCode,
   formatMessageForArgumentScannerError,
@@ -10,29 +11,12 @@ import {
   text_en,
   type Application,
   type ApplicationContext,
+  type Command,
+  type RouteMap,
 } from '@stricli/core';
-import { InputError, didYouMean } from '@monta/core';
-import { calibrateCommand } from './commands/calibrate.command.js';
-import { benchCommand } from './commands/bench.command.js';
-import { compareCommand } from './commands/compare.command.js';
-import { explainCommand } from './commands/explain.command.js';
-import { clusterCommand } from './commands/cluster.command.js';
-import { completionCommand } from './commands/completion.command.js';
-import { askWord } from './commands/completion.js';
-import { convertCommand } from './commands/convert.command.js';
-import { doctorCommand } from './commands/doctor.command.js';
-import { exportCommand } from './commands/export.command.js';
-import { inspectCommand } from './commands/inspect.command.js';
-import { lintCommand } from './commands/lint.command.js';
-import { memoryCommand } from './commands/memory.command.js';
-import { modelCommand } from './commands/model.command.js';
-import { planCommand } from './commands/plan.command.js';
-import { studioCommand } from './commands/studio.command.js';
-import { simulateCommand } from './commands/simulate.command.js';
-import { traceCommand } from './commands/trace.command.js';
-import { trainCommand } from './commands/train.command.js';
-import { verifyCommand } from './commands/verify.command.js';
-import { validateCommand } from './commands/validate.command.js';
+import { InputError, didYouMean } from '@monta/core/units';
+import { askWord } from './commands/ask-word.js';
+import { briefs, type CommandName } from './commands/briefs.js';
 import type { MontaContext } from './context.js';
 import { describeFailure, fileError } from './errors.js';
 import { overview, wrapHelp } from './help.js';
@@ -40,36 +24,52 @@ import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
 import { asTyped } from './output/typed-command.js';
 
-/** All sub-commands, by name. */
+type Route = Command<MontaContext> | RouteMap<MontaContext>;
+
+/** All sub-commands, by name, each loaded when a command line names it: none needs the modules of another. */
 export const routes = {
-  train: trainCommand,
-  verify: verifyCommand,
-  plan: planCommand,
-  explain: explainCommand,
-  compare: compareCommand,
-  memory: memoryCommand,
-  simulate: simulateCommand,
-  bench: benchCommand,
-  calibrate: calibrateCommand,
-  validate: validateCommand,
-  cluster: clusterCommand,
-  model: modelCommand,
-  convert: convertCommand,
-  inspect: inspectCommand,
-  lint: lintCommand,
-  doctor: doctorCommand,
-  export: exportCommand,
-  trace: traceCommand,
-  studio: studioCommand,
-  completion: completionCommand,
-};
+  train: async () => (await import('./commands/train.command.js')).trainCommand,
+  verify: async () => (await import('./commands/verify.command.js')).verifyCommand,
+  plan: async () => (await import('./commands/plan.command.js')).planCommand,
+  explain: async () => (await import('./commands/explain.command.js')).explainCommand,
+  compare: async () => (await import('./commands/compare.command.js')).compareCommand,
+  memory: async () => (await import('./commands/memory.command.js')).memoryCommand,
+  simulate: async () => (await import('./commands/simulate.command.js')).simulateCommand,
+  bench: async () => (await import('./commands/bench.command.js')).benchCommand,
+  calibrate: async () => (await import('./commands/calibrate.command.js')).calibrateCommand,
+  validate: async () => (await import('./commands/validate.command.js')).validateCommand,
+  cluster: async () => (await import('./commands/cluster.command.js')).clusterCommand,
+  model: async () => (await import('./commands/model.command.js')).modelCommand,
+  convert: async () => (await import('./commands/convert.command.js')).convertCommand,
+  inspect: async () => (await import('./commands/inspect.command.js')).inspectCommand,
+  lint: async () => (await import('./commands/lint.command.js')).lintCommand,
+  doctor: async () => (await import('./commands/doctor.command.js')).doctorCommand,
+  export: async () => (await import('./commands/export.command.js')).exportCommand,
+  trace: async () => (await import('./commands/trace.command.js')).traceCommand,
+  studio: async () => (await import('./commands/studio.command.js')).studioCommand,
+  completion: async () => (await import('./commands/completion.command.js')).completionCommand,
+} satisfies Record<CommandName, () => Promise<Route>>;
 
 type StricliProcess = ApplicationContext['process'];
 
-const root = buildRouteMap({
-  routes,
-  docs: { brief: 'Makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest' },
-});
+const isCommand = (word: string | undefined): word is CommandName => word !== undefined && Object.hasOwn(routes, word);
+
+/** What stands for a command that is not asked for: lists and suggestions need its name alone. */
+const notAsked = (name: CommandName): Route =>
+  buildCommand<object, [], MontaContext>({ func: () => {}, parameters: {}, docs: { brief: briefs[name] } });
+
+/** All commands, of which the one that the command line names is whole. */
+async function rootFor(word: string | undefined): Promise<RouteMap<MontaContext>> {
+  const names = Object.keys(routes) as CommandName[];
+  const all: [CommandName, Route][] = names.map((name) => [name, notAsked(name)]);
+  if (isCommand(word)) all.push([word, await routes[word]()]);
+  return buildRouteMap<CommandName, MontaContext>({
+    routes: Object.fromEntries(all) as Record<CommandName, Route>,
+    docs: {
+      brief: 'Makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest',
+    },
+  });
+}
 
 /** Whether a person asks for the first page of help. */
 const asksOverview = ([first, ...rest]: readonly string[]): boolean =>
@@ -110,7 +110,12 @@ const usageProblem = (error: ArgumentScannerError): string =>
   });
 
 /** The commands, and what they say when they fail. */
-function applicationOf(console: Console, version: string, env: Surroundings['env']): Application<MontaContext> {
+function applicationOf(
+  root: RouteMap<MontaContext>,
+  console: Console,
+  version: string,
+  env: Surroundings['env'],
+): Application<MontaContext> {
   const names = Object.keys(routes);
   const styleOf = (colour: boolean) => (colour ? console.errorStyle : createStyle(false));
   const describe = (error: unknown, colour: boolean) => describeFailure(error, styleOf(colour), env).text;
@@ -151,10 +156,12 @@ export async function runMonta(
   const names = Object.keys(routes);
   const console = new Console(stdout, stderr, env, (text) => asTyped(text, { command, names }));
   if (asksOverview(inputs)) {
-    console.print(overview(Object.fromEntries(Object.entries(routes).map(([name, { brief }]) => [name, { brief }]))));
+    console.print(overview(briefs));
     return 0;
   }
-  const application = applicationOf(console, version, env);
+  const [first, second] = asked(inputs);
+  const root = await rootFor(first === askWord ? second : first);
+  const application = applicationOf(root, console, version, env);
   const process: StricliProcess = {
     // Only help and the version come this way: commands print on the console.
     stdout: { write: (text) => console.write(wrapHelp(text)) },

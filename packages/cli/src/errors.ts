@@ -3,7 +3,7 @@
  * disk); 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
  */
 import { fileProblem } from '@monta/runtime/files';
-import { appendAll, escapeControls, InputError } from '@monta/core';
+import { appendAll, escapeControls, InputError } from '@monta/core/units';
 import type { Style } from './output/style.js';
 
 /** Thrown to unwind after Ctrl-C; the command ends with exit code 130 as shells expect (128 + SIGINT). */

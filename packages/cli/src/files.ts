@@ -2,7 +2,7 @@
 import { writeFileAtomically, type Disk, type FileContent } from '@monta/runtime/files';
 import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { fileError } from './errors.js';
 
 /** Of a configuration, a description, a calibration or a log. */

@@ -1,5 +1,6 @@
 /** The first page of help: what Monta is, and what each command is for, in a list as short as can be. */
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
+import type { CommandName } from './commands/briefs.js';
 import { textWidth } from './output/text-width.js';
 import { breakWords } from './output/wrap.js';
 
@@ -28,22 +29,16 @@ const groups = {
   know: ['cluster', 'model', 'studio', 'completion'],
 } as const;
 
-/** What the list needs of a command. */
-export interface Listed {
-  readonly brief: string;
-}
-
-/** The overview of commands. Throws `RangeError` when a command is in no group, or a group names none. */
-export function overview(commands: Readonly<Record<string, Listed>>): string {
+/** The overview of commands, by their briefs. Throws `RangeError` when a command is in no group. */
+export function overview(briefs: Readonly<Record<CommandName, string>>): string {
   const listed = new Set<string>(Object.values(groups).flat());
-  const missing = Object.keys(commands).filter((name) => !listed.has(name));
+  const missing = Object.keys(briefs).filter((name) => !listed.has(name));
   if (missing.length > 0) throw new RangeError(`help lists no ${missing.join(', ')}`);
   const width = maxOf([...listed].map((name) => name.length)) + 4;
   const lines = Object.values(groups).flatMap((names) => [
     '',
     ...names.flatMap((name) => {
-      const { brief } = commands[name] ?? { brief: '' };
-      const [first = '', ...rest] = breakWords(brief, helpColumns - width);
+      const [first = '', ...rest] = breakWords(briefs[name], helpColumns - width);
       return [`  ${name.padEnd(width - 2)}${first}`, ...rest.map((line) => ' '.repeat(width) + line)];
     }),
   ]);

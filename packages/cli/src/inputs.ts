@@ -1,32 +1,32 @@
 /** Clusters and models as people name them: a preset, or a file. */
+import type {
+  Calibration,
+  Cluster,
+  CollectiveCurves,
+  CostInputs,
+  CostModelOptions,
+  MoeModel,
+  ProbedCard,
+  Topology,
+} from '@monta/core';
+import { InputError } from '@monta/core/units';
 import {
   clusterPresets,
   getCluster,
-  getModel,
   looksTopology,
   readCluster,
-  readModel,
   readTopology,
   topologyCluster,
-  type Cluster,
-  type MoeModel,
-  type Topology,
-} from '@monta/core';
+} from '@monta/core/cluster';
+import { getModel, modelPresets, readModel } from '@monta/core/model';
 import {
   CalibrationLookup,
   cardShares,
   gemmShareOf,
   gpuKey,
-  InputError,
   mergeCalibrations,
-  modelPresets,
   readCalibration,
-  type Calibration,
-  type CollectiveCurves,
-  type ProbedCard,
-  type CostInputs,
-  type CostModelOptions,
-} from '@monta/core';
+} from '@monta/core/cost';
 import { join } from 'node:path';
 import { pathExists, readTextFile } from './files.js';
 import type { Console } from './output/console.js';

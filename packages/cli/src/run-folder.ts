@@ -5,7 +5,7 @@
 import { realDisk, writeAll, type Disk, type FileContent } from '@monta/runtime/files';
 import { closeSync, fstatSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { fileError } from './errors.js';
 import { makeFolders, writeFile } from './files.js';
 

@@ -20,14 +20,6 @@ export {
   underMpirun,
   whileKeepingThreads,
 } from './launch/index.js';
-export {
-  type Conversion,
-  convertCheckpoint,
-  inspectCheckpoint,
-  type InspectedCheckpoint,
-  type InspectedRun,
-  type WeightType,
-} from './checkpoint/index.js';
 export { runGemmBench } from './bench/gemm.js';
 export { checkExecutable } from './execute/index.js';
 export {

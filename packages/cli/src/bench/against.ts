@@ -10,7 +10,8 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { formatSeconds, median, pairedRatio, type PairedFigure } from '@monta/core';
+import type { PairedFigure } from '@monta/core';
+import { formatSeconds, median, pairedRatio } from '@monta/core/units';
 import { defaultCollectiveBench, type measureCollectives } from '@monta/runtime';
 import { renderTable } from '../output/table.js';
 

@@ -4,18 +4,11 @@
  */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import {
-  benchSimulator,
-  formatBandwidth,
-  formatBytes,
-  formatCount,
-  formatInteger,
-  formatSeconds,
-  getCluster,
-  parseLayout,
-  simulatorBenchShapes,
-  type MoeShape,
-} from '@monta/core';
+import type { MoeShape } from '@monta/core';
+import { formatBandwidth, formatBytes, formatCount, formatInteger, formatSeconds } from '@monta/core/units';
+import { getCluster } from '@monta/core/cluster';
+import { parseLayout } from '@monta/core/layout';
+import { benchSimulator, simulatorBenchShapes } from '@monta/core/simulate';
 import { measureCollectives, runGemmBench } from '@monta/runtime';
 import { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';

@@ -1,5 +1,6 @@
 /** A dispatch benchmark over cards for people. */
-import { formatBandwidth, formatPercent, type LayerPass } from '@monta/core';
+import type { LayerPass } from '@monta/core';
+import { formatBandwidth, formatPercent } from '@monta/core/units';
 import type { ContestFigures, LayerBench } from '@monta/runtime';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Style } from '../output/style.js';

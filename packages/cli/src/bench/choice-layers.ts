@@ -1,16 +1,10 @@
 /** The layers of `npm run bench:choices`: of many kinds, each with several ways that its bytes leave open. */
-import {
-  chooseDispatch,
-  costModel,
-  getCluster,
-  halvesName,
-  hostInputs,
-  parseLayout,
-  placedOn,
-  type Cluster,
-  type MoeShape,
-  type Routing,
-} from '@monta/core';
+import type { Cluster, MoeShape, Routing } from '@monta/core';
+import { getCluster } from '@monta/core/cluster';
+import { parseLayout, placedOn } from '@monta/core/layout';
+import { halvesName } from '@monta/core/schedule';
+import { costModel, hostInputs } from '@monta/core/cost';
+import { chooseDispatch } from '@monta/core/plan';
 
 export interface ChoiceLayer {
   readonly name: string;

@@ -1,5 +1,5 @@
 /** What `npm run bench:choices` found, as a table in the terminal and as docs/emulated.md. */
-import { formatInteger, formatPercent, formatSeconds, median } from '@monta/core';
+import { formatInteger, formatPercent, formatSeconds, median } from '@monta/core/units';
 import type { ContestFigures } from '@monta/runtime';
 import { renderTable } from '../output/table.js';
 

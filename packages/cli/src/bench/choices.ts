@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { median } from '@monta/core';
+import { median } from '@monta/core/units';
 import { benchEmulatedLayer, keepThreads, probeMover } from '@monta/runtime';
 import { Console } from '../output/console.js';
 import { describeHost } from '../train/setting.js';

@@ -1,5 +1,7 @@
 /** Tables of collectives as nccl-tests prints them, so that whatever reads those reads these. */
-import { busBytesPerSecond, formatLayout, type Layout, type MeasuredOp } from '@monta/core';
+import type { Layout, MeasuredOp } from '@monta/core';
+import { formatLayout } from '@monta/core/layout';
+import { busBytesPerSecond } from '@monta/core/cost';
 import { nodeOf } from '@monta/core/layout';
 import type { CollectiveTable, RankPlace } from '@monta/runtime';
 

@@ -3,23 +3,19 @@
  * bound beside it.
  */
 import { availableParallelism, loadavg } from 'node:os';
-import {
-  type Cluster,
-  type CollectiveCurves,
-  didYouMean,
-  InputError,
-  type MoeShape,
-  type PickedVariants,
-  pickVariants,
-  type Routing,
-  scaledCurves,
-  worldSize,
-  dispatchVariants,
-  type Workload,
-  emulationScale,
-  memorySpeedScale,
-  type EmulationScale,
+import type {
+  Cluster,
+  CollectiveCurves,
+  EmulationScale,
+  MoeShape,
+  PickedVariants,
+  Routing,
+  Workload,
 } from '@monta/core';
+import { didYouMean, InputError } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import { scaledCurves } from '@monta/core/cost';
+import { dispatchVariants, emulationScale, memorySpeedScale, pickVariants } from '@monta/core/plan';
 import { probeMover, type MachineProbe, measureVariants, type DispatchCase } from '@monta/runtime';
 
 export interface DispatchBenchOptions {

@@ -1,23 +1,20 @@
 /** The dispatch benchmark for people and for scripts. */
 import { type DispatchCase } from '@monta/runtime';
 import { cpus } from 'node:os';
+import type { Cluster, MoeShape, PickedVariant } from '@monta/core';
 import {
-  chunksText,
-  type Cluster,
-  dtypeBytes,
   formatBandwidth,
   formatBytes,
   formatInteger,
-  formatLayout,
   formatPercent,
   formatSeconds,
-  median,
-  type MoeShape,
-  layerPasses,
   maxOf,
+  median,
   minOf,
-  type PickedVariant,
-} from '@monta/core';
+} from '@monta/core/units';
+import { formatLayout } from '@monta/core/layout';
+import { chunksText, dtypeBytes } from '@monta/core/schedule';
+import { layerPasses } from '@monta/core/plan';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Style } from '../output/style.js';
 import type { DispatchBench } from './dispatch-bench.js';

@@ -2,23 +2,10 @@
  * What each kind of overlap saves: the same training steps with a kind on and off, in turns on real ranks over an
  * emulated network, next to the simulator's prediction.
  */
-import {
-  inChunks,
-  InputError,
-  median,
-  namedStrategies,
-  pairedDifference,
-  pairedRatio,
-  predictStep,
-  type CostModel,
-  type OverlapKind,
-  type MoeModel,
-  type PairedFigure,
-  type StepOverlap,
-  type StepShape,
-  settingModel,
-  settingStep,
-} from '@monta/core';
+import type { CostModel, MoeModel, OverlapKind, PairedFigure, StepOverlap, StepShape } from '@monta/core';
+import { InputError, median, pairedDifference, pairedRatio } from '@monta/core/units';
+import { inChunks, namedStrategies } from '@monta/core/schedule';
+import { predictStep, settingModel, settingStep } from '@monta/core/plan';
 import { localLauncher, probeStepKernels, train, tryStrategies, type TrainJob } from '@monta/runtime';
 import { readTrainConfig } from '../config/train-config.js';
 import type { TrainOverrides } from '../config/train-overrides.js';

@@ -1,5 +1,7 @@
 /** The gain of every kind of overlap, measured beside predicted, as one table. */
-import { completeModel, formatSeconds, type MoeModel, type PairedFigure } from '@monta/core';
+import type { MoeModel, PairedFigure } from '@monta/core';
+import { formatSeconds } from '@monta/core/units';
+import { completeModel } from '@monta/core/model';
 import { renderTable } from '../output/table.js';
 import { benchOverlap, type BenchedOverlap, type OverlapBench } from './overlap-bench.js';
 

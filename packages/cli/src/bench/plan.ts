@@ -1,16 +1,10 @@
 /** How fast plans are searched and settings priced: `npm run bench:plan`. Processor time of one thread. */
-import {
-  EstimateModel,
-  formatInteger,
-  formatLayout,
-  formatSeconds,
-  getCluster,
-  getModel,
-  type PlanProblem,
-  Random,
-  randomSettings,
-  Search,
-} from '@monta/core';
+import type { PlanProblem } from '@monta/core';
+import { formatInteger, formatSeconds, Random } from '@monta/core/units';
+import { getCluster } from '@monta/core/cluster';
+import { getModel } from '@monta/core/model';
+import { formatLayout } from '@monta/core/layout';
+import { EstimateModel, randomSettings, Search } from '@monta/core/plan';
 import { optimizeLater } from '../engine.js';
 import { renderTable } from '../output/table.js';
 import { createStyle } from '../output/style.js';

@@ -1,16 +1,11 @@
 /** What choosing a dispatch and simulating a step take for DeepSeek-V3, one rank standing for all of its kind. */
-import {
-  chooseDispatch,
-  costModel,
-  deviceCount,
-  formatInteger,
-  formatSeconds,
-  getCluster,
-  getModel,
-  moeShape,
-  resolveLayout,
-  simulateRun,
-} from '@monta/core';
+import { formatInteger, formatSeconds } from '@monta/core/units';
+import { deviceCount, getCluster } from '@monta/core/cluster';
+import { getModel } from '@monta/core/model';
+import { resolveLayout } from '@monta/core/layout';
+import { moeShape } from '@monta/core/schedule';
+import { costModel } from '@monta/core/cost';
+import { chooseDispatch, simulateRun } from '@monta/core/plan';
 
 const model = getModel('deepseek-v3');
 const sequence = 4096;

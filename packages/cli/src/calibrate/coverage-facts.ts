@@ -1,16 +1,7 @@
 /** What a calibration says of the groups of a layout, in the words of a plan. */
-import {
-  CalibrationLookup,
-  describeCoverage,
-  errorOf,
-  formatPercent,
-  layoutCoverage,
-  type Cluster,
-  type CollectiveBasis,
-  type CollectiveCurves,
-  type GroupCoverage,
-  type Layout,
-} from '@monta/core';
+import type { Cluster, CollectiveBasis, CollectiveCurves, GroupCoverage, Layout } from '@monta/core';
+import { formatPercent } from '@monta/core/units';
+import { CalibrationLookup, describeCoverage, errorOf, layoutCoverage } from '@monta/core/cost';
 
 /** Coverage by group; undefined without a calibration. */
 export const coverageOf = (

@@ -1,16 +1,9 @@
 /** Measurements out of files of any known kind; the content decides which reader gets a file, not its name. */
 import { basename, extname } from 'node:path';
-import {
-  InputError,
-  looksLikeInspector,
-  readMeasurementsCsv,
-  readNcclInspector,
-  readNcclTests,
-  readTraceMeasurements,
-  type Cluster,
-  type Measurement,
-  type MeasuredOp,
-} from '@monta/core';
+import type { Cluster, MeasuredOp, Measurement } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { looksLikeInspector, readMeasurementsCsv, readNcclInspector, readNcclTests } from '@monta/core/cost';
+import { readTraceMeasurements } from '@monta/core/trace';
 import { pathExists, readTextFile, readTextPieces } from '../files.js';
 
 export interface MeasurementFlags {

@@ -1,5 +1,6 @@
 /** Measurements out of traces of other programs' profilers, all ranks together. */
-import { profileMeasurements, type Cluster, type Reading } from '@monta/core';
+import type { Cluster, Reading } from '@monta/core';
+import { profileMeasurements } from '@monta/core/profiles';
 import { readProfiles } from '../trace/read-profiles.js';
 
 /** Reads the traces of one job. Throws `InputError` when no collective of them can be used. */

@@ -1,13 +1,8 @@
 /** `monta bench collectives`: every collective over every group of a layout, as nccl-tests prints it. */
-import {
-  busBytesPerSecond,
-  formatBytes,
-  formatLayout,
-  InputError,
-  parseLayout,
-  worldSize,
-  type Layout,
-} from '@monta/core';
+import type { Layout } from '@monta/core';
+import { formatBytes, InputError } from '@monta/core/units';
+import { formatLayout, parseLayout, worldSize } from '@monta/core/layout';
+import { busBytesPerSecond } from '@monta/core/cost';
 import {
   benchGroupCollectives,
   groupCollectives,

@@ -1,16 +1,8 @@
 /** `monta bench dispatch`: measures every way to dispatch, beside prediction and bound. */
-import {
-  dtypeBytes,
-  formatLayout,
-  inChunks,
-  InputError,
-  moeShape,
-  namedStrategies,
-  parseLayout,
-  worldSize,
-  type Cluster,
-  type MoeShape,
-} from '@monta/core';
+import type { Cluster, MoeShape } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { formatLayout, parseLayout, worldSize } from '@monta/core/layout';
+import { dtypeBytes, inChunks, moeShape, namedStrategies } from '@monta/core/schedule';
 import { benchLayerDispatch, cardsCluster, ncclLauncher, rowTolerance, type Launcher } from '@monta/runtime';
 import { renderCards } from '../bench/cards-report.js';
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';

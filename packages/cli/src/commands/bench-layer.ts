@@ -1,5 +1,6 @@
 /** `monta bench layer`: one layer of experts on a GPU of this host, forward and backward, and peers beside it. */
-import { InputError, type MoeModel } from '@monta/core';
+import type { MoeModel } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import {
   cudaAvailable,
   layerShapes,

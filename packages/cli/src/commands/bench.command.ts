@@ -1,7 +1,9 @@
 /** Flags and help of `monta bench`; what it does is in `bench-dispatch.ts`, loaded when it runs. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { InputError, limits, parseBytes, type Routing } from '@monta/core';
+import type { Routing } from '@monta/core';
+import { InputError, limits, parseBytes } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import {
   calibrationFlag,
   countFlag,
@@ -270,7 +272,7 @@ const collectivesCommand = buildCommand<BenchCollectivesFlags, [], MontaContext>
 export const benchCommand = buildRouteMap({
   routes: { dispatch: dispatchCommand, collectives: collectivesCommand, layer: layerCommand },
   docs: {
-    brief: 'Measure on the running backend, beside prediction and bound',
+    brief: briefs.bench,
     fullDescription: helpText('Measures on the running backend; the network is emulated unless told otherwise.', [
       [
         'monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2',

@@ -1,24 +1,10 @@
 /** `monta calibrate --probe`: measures the backend of this machine and writes what it found in the same file. */
-import {
-  fitCalibration,
-  formatBandwidth,
-  formatFlops,
-  formatPercent,
-  formatSeconds,
-  InputError,
-  type Cluster,
-  type Probe,
-  type ProbedGemm,
-} from '@monta/core';
-import {
-  cardsHere,
-  easyTimeScale,
-  probeNetwork,
-  startedPlace,
-  type Launcher,
-  type NetworkProbeOptions,
-  type NetworkProbeResult,
-} from '@monta/runtime';
+import type { Cluster, Probe, ProbedGemm } from '@monta/core';
+import { formatBandwidth, formatFlops, formatPercent, formatSeconds, InputError } from '@monta/core/units';
+import { fitCalibration } from '@monta/core/cost';
+import type { Launcher, NetworkProbeOptions, NetworkProbeResult } from '@monta/runtime';
+import { cardsHere, startedPlace } from '@monta/runtime/launch';
+import { easyTimeScale, probeNetwork } from '@monta/runtime/probe';
 import { backendFrom, launcherOf } from '../config/backend-config.js';
 import { onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';

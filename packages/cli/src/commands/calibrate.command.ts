@@ -2,8 +2,11 @@
  * Flags and help of `monta calibrate`; what it does is in `calibrate.ts` and `calibrate-probe.ts`, loaded when it runs.
  */
 import { buildCommand } from '@stricli/core';
-import { InputError, didYouMean, limits, measuredOps, type MeasuredOp } from '@monta/core';
+import type { MeasuredOp } from '@monta/core';
+import { didYouMean, InputError, limits } from '@monta/core/units';
+import { measuredOps } from '@monta/core/cost';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import type { BackendOverrides } from '../config/backend-config.js';
 import { countFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
@@ -118,7 +121,7 @@ export const calibrateCommand = buildCommand<CalibrateFlags, string[], MontaCont
     },
   },
   docs: {
-    brief: 'Learn the links of a cluster from measurements, or measure them',
+    brief: briefs.calibrate,
     fullDescription: helpText(
       'Reads nccl-tests output (any version, text, CSV or JSON), CSV with columns op, ranks, nodes, gpu, ' +
         'size_bytes, time_us,\n' +

@@ -1,21 +1,8 @@
 /** `monta calibrate`: measurements in, a calibration out, with a table of what was fitted and what to distrust. */
-import {
-  busFactor,
-  curveOf,
-  fitCalibration,
-  formatBandwidth,
-  formatBytes,
-  formatPercent,
-  formatSeconds,
-  InputError,
-  mergeCalibrations,
-  withSpreadSizes,
-  writeCalibration,
-  type Calibration,
-  type Fit,
-  type Measurement,
-  type SeriesFit,
-} from '@monta/core';
+import type { Calibration, Fit, Measurement, SeriesFit } from '@monta/core';
+import { formatBandwidth, formatBytes, formatPercent, formatSeconds, InputError } from '@monta/core/units';
+import { busFactor, curveOf, fitCalibration, mergeCalibrations, writeCalibration } from '@monta/core/cost';
+import { withSpreadSizes } from '@monta/core/trace';
 import type { NetworkProbeResult } from '@monta/runtime';
 import { fitPlots } from '@monta/views';
 import { isCalibration, readMeasurementFiles } from '../calibrate/read-measurements.js';

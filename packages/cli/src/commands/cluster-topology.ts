@@ -1,5 +1,6 @@
 /** The wiring of a node, as text. */
-import { nearestNics, type Topology } from '@monta/core';
+import type { Topology } from '@monta/core';
+import { nearestNics } from '@monta/core/cluster';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
 

@@ -1,7 +1,8 @@
 /** Flags and help of `monta cluster`; what it does is in `cluster.ts`, loaded when it runs. */
-import { countUpTo, limits } from '@monta/core';
+import { countUpTo, limits } from '@monta/core/units';
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
 export interface ClusterFlags {
@@ -61,7 +62,7 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
     },
   },
   docs: {
-    brief: 'List known clusters, show one with its sources, or print it as a file',
+    brief: briefs.cluster,
     fullDescription: helpText(
       'Shows what the machine is: devices with memory and peak FLOP/s, and the tiers of the network from the ' +
         'inside out with\n' +

@@ -1,19 +1,8 @@
 /** `monta cluster`: lists the known clusters, or shows one. */
-import {
-  clusterPresets,
-  deviceCount,
-  formatBandwidth,
-  formatBytes,
-  formatFlops,
-  formatInteger,
-  formatSeconds,
-  groundsOf,
-  toYaml,
-  topologyCluster,
-  InputError,
-  type Cluster,
-  type TierGround,
-} from '@monta/core';
+import type { Cluster, TierGround } from '@monta/core';
+import { formatBandwidth, formatBytes, formatFlops, formatInteger, formatSeconds, InputError } from '@monta/core/units';
+import { clusterPresets, deviceCount, topologyCluster, toYaml } from '@monta/core/cluster';
+import { groundsOf } from '@monta/core/cost';
 import type { MontaContext } from '../context.js';
 import { loadCluster, loadTopology, readCalibrationFile } from '../inputs.js';
 import { renderFacts, renderTable } from '../output/table.js';

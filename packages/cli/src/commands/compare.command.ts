@@ -1,6 +1,7 @@
 /** Flags and help of `monta compare`; what it does is in `compare.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
 export interface CompareFlags {
@@ -16,7 +17,7 @@ export const compareCommand = buildCommand<CompareFlags, [first: string, second:
     positional: { kind: 'tuple', parameters: [file, file] },
   },
   docs: {
-    brief: 'Lay two plans beside one another: what differs, and what it costs',
+    brief: briefs.compare,
     fullDescription: helpText(
       'Prices both plans again and prints what differs between them: what they are for, what was chosen, and where ' +
         "the step's\nseconds and the bytes go.",

@@ -1,13 +1,8 @@
 /** `monta compare`: two plans, what differs and what it costs. */
-import {
-  comparePlans,
-  formatBytes,
-  formatInteger,
-  formatPercent,
-  formatSeconds,
-  partNames,
-  type PricedPlan,
-} from '@monta/core';
+import type { PricedPlan } from '@monta/core';
+import { formatBytes, formatInteger, formatPercent, formatSeconds } from '@monta/core/units';
+import { comparePlans } from '@monta/core/plan/document';
+import { partNames } from '@monta/core/plan';
 import type { MontaContext } from '../context.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { CompareFlags } from './compare.command.js';

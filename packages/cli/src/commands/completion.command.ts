@@ -1,6 +1,7 @@
 /** `monta completion bash|zsh|fish`: what a shell needs to complete command lines; the commands' own data answers. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText } from '../help.js';
 import { lazy } from './flags.js';
 
@@ -29,7 +30,7 @@ export const completionCommand = buildCommand<CompletionFlags, [shell: Shell], M
     },
   },
   docs: {
-    brief: 'Print a script that completes command lines in your shell',
+    brief: briefs.completion,
     fullDescription: helpText(
       'Prints a script for bash, zsh or fish. With it, TAB completes commands, flags and their values; for what is ' +
         'a path, the shell completes files.',

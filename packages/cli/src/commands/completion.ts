@@ -1,9 +1,7 @@
 /** Scripts that ask `monta` itself what could stand at the cursor. */
 import type { MontaContext } from '../context.js';
+import { askWord } from './ask-word.js';
 import type { CompletionFlags, Shell } from './completion.command.js';
-
-/** The hidden first word with which scripts ask; the words of the line follow, the one at the cursor last. */
-export const askWord = '__complete';
 
 const scripts: Readonly<Record<Shell, string>> = {
   bash: `_monta() {

@@ -1,7 +1,10 @@
 /** Flags and help of `monta convert`; what it does is in `convert.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { parseBytes, parseLayout, type Layout } from '@monta/core';
+import type { Layout } from '@monta/core';
+import { parseBytes } from '@monta/core/units';
+import { parseLayout } from '@monta/core/layout';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
 export interface ConvertFlags {
@@ -65,7 +68,7 @@ export const convertCommand = buildCommand<ConvertFlags, [input: string, output:
     },
   },
   docs: {
-    brief: 'Convert checkpoints: training state to Hugging Face folder and back, another type, another layout',
+    brief: briefs.convert,
     fullDescription: helpText(
       'Reads a checkpoint a few rows at a time and writes it in another form. The input is verified first (names, ' +
         'shapes, digests\n' +

@@ -1,6 +1,7 @@
 /** `monta convert`: one form of checkpoint into another. */
-import { formatBytes, formatInteger, formatLayout } from '@monta/core';
-import { convertCheckpoint, inspectCheckpoint, type Conversion, type WeightType } from '@monta/runtime';
+import { formatBytes, formatInteger } from '@monta/core/units';
+import { formatLayout } from '@monta/core/layout';
+import { convertCheckpoint, inspectCheckpoint, type Conversion, type WeightType } from '@monta/runtime/checkpoint';
 import type { MontaContext } from '../context.js';
 import { renderFacts } from '../output/table.js';
 import type { ConvertFlags } from './convert.command.js';

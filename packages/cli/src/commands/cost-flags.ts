@@ -2,24 +2,10 @@
  * Flags of `monta plan` and `monta simulate` that stand in for what no cluster file holds, and what they make of the
  * cost model.
  */
-import {
-  algorithms,
-  communicationLibraries,
-  costModel,
-  describeCostModel,
-  formatInteger,
-  formatSeconds,
-  InputError,
-  limits,
-  parseSeconds,
-  productWays,
-  type Algorithm,
-  type Cluster,
-  type CostInputs,
-  type CostModel,
-  type LibraryName,
-  type ProductWay,
-} from '@monta/core';
+import type { Algorithm, Cluster, CostInputs, CostModel, LibraryName, ProductWay } from '@monta/core';
+import { formatInteger, formatSeconds, InputError, limits, parseSeconds } from '@monta/core/units';
+import { algorithms } from '@monta/core/traffic';
+import { communicationLibraries, costModel, describeCostModel, productWays } from '@monta/core/cost';
 import { loadCalibration } from '../inputs.js';
 import { countFlag } from './flags.js';
 

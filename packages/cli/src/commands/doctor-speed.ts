@@ -1,17 +1,8 @@
 /** `monta doctor`, for a run that is slower than it should be. */
-import {
-  explainSpeed,
-  formatFlops,
-  formatInteger,
-  formatPercent,
-  formatSeconds,
-  layoutText,
-  partNames,
-  type RunSetting,
-  secondsOfSpeed,
-  type SpeedExplanation,
-  type ToldSpeed,
-} from '@monta/core';
+import type { RunSetting, SpeedExplanation, ToldSpeed } from '@monta/core';
+import { formatFlops, formatInteger, formatPercent, formatSeconds } from '@monta/core/units';
+import { layoutText, partNames } from '@monta/core/plan';
+import { explainSpeed, secondsOfSpeed } from '@monta/core/doctor';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 

@@ -1,10 +1,11 @@
 /** Flags and help of `monta doctor`; what it does is in `doctor.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
-import { parseSeconds } from '@monta/core';
+import { briefs } from './briefs.js';
+import { parseSeconds } from '@monta/core/units';
 import type { SpeedFlags } from './doctor-speed.js';
 import { helpText, jsonFlag, lazy, amountFlag, scriptVariablesFlag } from './flags.js';
-import { ranFlags, type RanFlags } from './ran-setting.js';
+import { ranFlags, type RanFlags } from './ran-flags.js';
 
 export interface DoctorFlags extends RanFlags, SpeedFlags {
   readonly json: boolean;
@@ -41,7 +42,7 @@ export const doctorCommand = buildCommand<DoctorFlags, string[], MontaContext>({
     },
   },
   docs: {
-    brief: 'What went wrong: full memory, a slow step, or an all_to_all that is slow',
+    brief: briefs.doctor,
     fullDescription: helpText(
       "Out of memory: reads PyTorch's message and the flags of the run, names the tensor that did not fit, the " +
         'stage\nand the cause (too large, pieces, another process, buffers beside PyTorch, skewed experts), and what ' +

@@ -1,37 +1,37 @@
 /** `monta doctor`: what an out-of-memory message or a slow all_to_all comes from. */
+import type {
+  AllToAllDiagnosis,
+  Cluster,
+  Measurement,
+  MemorySetting,
+  NcclLog,
+  OutOfMemoryExplanation,
+  RunSetting,
+  SpeedExplanation,
+  Topology,
+} from '@monta/core';
 import {
-  deviceCount,
-  diagnoseAllToAll,
-  explainOutOfMemory,
   formatBandwidth,
   formatBytes,
   formatInteger,
-  formatLayout,
   formatPercent,
   formatSeconds,
   InputError,
+} from '@monta/core/units';
+import { peakText } from '@monta/core/memory';
+import { deviceCount, looksTopology, readTopology, topologyContradictions } from '@monta/core/cluster';
+import { formatLayout } from '@monta/core/layout';
+import { memoryOfRun, modelOfRun } from '@monta/core/frameworks';
+import {
+  diagnoseAllToAll,
+  explainOutOfMemory,
   looksNcclLog,
   looksOutOfMemory,
-  looksTopology,
-  memoryOfRun,
-  modelOfRun,
-  peakText,
   readNcclLog,
   readOutOfMemory,
-  readTopology,
-  type Topology,
-  topologyContradictions,
-  stageOfMessage,
-  type AllToAllDiagnosis,
-  type Cluster,
-  type Measurement,
-  type MemorySetting,
-  type NcclLog,
-  type OutOfMemoryExplanation,
-  type RunSetting,
-  type SpeedExplanation,
   speedOfLog,
-} from '@monta/core';
+  stageOfMessage,
+} from '@monta/core/doctor';
 import { readMeasurementFile } from '../calibrate/read-measurements.js';
 import type { MontaContext } from '../context.js';
 import { readTextFile } from '../files.js';

@@ -1,6 +1,7 @@
 /** Flags and help of `monta explain`; what it does is in `explain.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
 export interface ExplainFlags {
@@ -17,7 +18,7 @@ export const explainCommand = buildCommand<ExplainFlags, [plan: string], MontaCo
     },
   },
   docs: {
-    brief: 'Say why a plan is as it is, and what would change it',
+    brief: briefs.explain,
     fullDescription: helpText(
       'Prices a plan and its runners-up again and prints what monta plan printed: what binds, what is exposed and ' +
         'hidden, bytes,\nmemory of the stages, bounds, margins, what would change the answer. Says where the price ' +

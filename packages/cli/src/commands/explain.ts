@@ -1,5 +1,6 @@
 /** `monta explain`: a plan from its file, priced again, with reasons. */
-import { EstimateModel, formatPercent, formatSeconds, planFacts, planTitle, sensitivities } from '@monta/core';
+import { formatPercent, formatSeconds } from '@monta/core/units';
+import { EstimateModel, planFacts, planTitle, sensitivities } from '@monta/core/plan';
 import type { MontaContext } from '../context.js';
 import { renderFacts } from '../output/table.js';
 import type { ExplainFlags } from './explain.command.js';

@@ -1,7 +1,9 @@
 /** Flags and help of `monta export`; what it does is in `export.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { exportTargets, type ExportTarget } from '@monta/core';
+import type { ExportTarget } from '@monta/core';
+import { exportTargets } from '@monta/core/frameworks';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
 export interface ExportFlags {
@@ -38,7 +40,7 @@ export const exportCommand = buildCommand<ExportFlags, [plan: string], MontaCont
     },
   },
   docs: {
-    brief: 'Write a plan as the flags of Megatron-LM, Megatron-Bridge, DeepSpeed or torchtitan',
+    brief: briefs.export,
     fullDescription: helpText(
       'Writes the layout, batch, dispatcher and model of a plan as the framework says it, each line with its ' +
         'reason, and what has to be in\n' +

@@ -1,26 +1,12 @@
 /** `monta export`: a plan in the words of another framework. */
-import {
-  checkModelLayout,
-  checkSequence,
-  deviceCount,
-  exportOfSetting,
-  exportPlan,
-  InputError,
-  limits,
-  namedStrategies,
-  parseDispatch,
-  occupiedBy,
-  parseLayout,
-  readDocument,
-  isPlanDocument,
-  megatronModules,
-  readPlan,
-  settingOfPlan,
-  type ExportPlan,
-  type Field,
-  type FieldMap,
-  type Strategy,
-} from '@monta/core';
+import type { ExportPlan, Field, FieldMap, Strategy } from '@monta/core';
+import { InputError, limits, readDocument } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { checkModelLayout, checkSequence, occupiedBy, parseLayout } from '@monta/core/layout';
+import { namedStrategies, parseDispatch } from '@monta/core/schedule';
+import { megatronModules } from '@monta/core/memory';
+import { isPlanDocument, readPlan, settingOfPlan } from '@monta/core/plan/document';
+import { exportOfSetting, exportPlan } from '@monta/core/frameworks';
 import type { MontaContext } from '../context.js';
 import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';

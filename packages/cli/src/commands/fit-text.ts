@@ -1,5 +1,8 @@
 /** How it is told whether a step fits, and what near it does. */
-import { formatBytes, formatLayout, nearestFit, type Cluster, type MemoryFit, type MemorySetting } from '@monta/core';
+import type { Cluster, MemoryFit, MemorySetting } from '@monta/core';
+import { formatBytes } from '@monta/core/units';
+import { formatLayout } from '@monta/core/layout';
+import { nearestFit } from '@monta/core/memory';
 import { quoted } from '../output/typed-command.js';
 import { stepFlags } from './layer-inputs.js';
 import { memoryFlags } from './memory-flags.js';

@@ -1,5 +1,5 @@
 /** Flags, help texts and lazy loading that the commands share. */
-import { countUpTo, InputError, limits, shownValue } from '@monta/core';
+import { countUpTo, InputError, limits, shownValue } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
 
 export { helpText } from '../help.js';

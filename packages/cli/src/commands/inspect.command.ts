@@ -1,6 +1,7 @@
 /** Flags and help of `monta inspect`; what it does is in `inspect.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
 export interface InspectFlags {
@@ -27,7 +28,7 @@ export const inspectCommand = buildCommand<InspectFlags, [folder: string], Monta
     },
   },
   docs: {
-    brief: 'Show what a checkpoint holds and whether it is complete',
+    brief: briefs.inspect,
     fullDescription: helpText(
       'Shows model, parameters by part, element types, states, step, layout and sizes of a checkpoint, and whether ' +
         'every file is\n' +

@@ -1,6 +1,7 @@
 /** `monta inspect`: what a checkpoint holds, and whether it is complete. */
-import { formatBytes, formatCount, formatInteger, formatLayout, formatPercent } from '@monta/core';
-import { inspectCheckpoint, type InspectedCheckpoint, type InspectedRun } from '@monta/runtime';
+import { formatBytes, formatCount, formatInteger, formatPercent } from '@monta/core/units';
+import { formatLayout } from '@monta/core/layout';
+import { inspectCheckpoint, type InspectedCheckpoint, type InspectedRun } from '@monta/runtime/checkpoint';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';

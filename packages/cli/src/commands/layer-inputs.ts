@@ -1,20 +1,9 @@
 /** Layouts and layer shapes from the flags of commands that work on one MoE layer. */
-import {
-  checkModelLayout,
-  checkSequence,
-  deviceCount,
-  InputError,
-  limits,
-  occupiedBy,
-  parseLayout,
-  placedOn,
-  usualSequence,
-  type Cluster,
-  type Layout,
-  type MoeModel,
-  type StepShape,
-  type Strategy,
-} from '@monta/core';
+import type { Cluster, Layout, MoeModel, StepShape, Strategy } from '@monta/core';
+import { InputError, limits } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { checkModelLayout, checkSequence, occupiedBy, parseLayout, placedOn } from '@monta/core/layout';
+import { usualSequence } from '@monta/core/model';
 import { overlapFlags, overlapOf, type OverlapFlags } from '../config/overlap-config.js';
 import { payloadFlags, payloadOf, type PayloadFlags } from '../config/payload-config.js';
 import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';

@@ -1,5 +1,7 @@
 /** What a checked run costs, which flags would make it faster, and the best plan beside. */
-import { changedWords, changeTexts, layoutText, priceFacts, type LaunchPrice } from '@monta/core';
+import type { LaunchPrice } from '@monta/core';
+import { layoutText } from '@monta/core/plan';
+import { changedWords, changeTexts, priceFacts } from '@monta/core/doctor';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 

@@ -1,7 +1,8 @@
 /** Flags and help of `monta lint`; what it does is in `lint.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { limits } from '@monta/core';
+import { limits } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag, sequenceFlag } from './flags.js';
 
 export interface LintFlags {
@@ -71,9 +72,7 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
     },
   },
   docs: {
-    brief:
-      'Check launch flags and configurations of Megatron-LM, Megatron-Bridge, NeMo, DeepSpeed and torchtitan, ' +
-      'without a GPU',
+    brief: briefs.lint,
     fullDescription: helpText(
       'Reads a shell script the way the shell would (variables, arrays, conditions, sourced files) and checks the ' +
         'flags of every\n' +

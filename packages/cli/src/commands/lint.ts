@@ -1,18 +1,7 @@
 /** `monta lint`: checks what a person's launch script or configuration asks for. */
-import {
-  architectureOf,
-  checkLaunch,
-  findLaunches,
-  lineOf,
-  megatronVersion,
-  placeText,
-  readable,
-  sarif,
-  type Assumption,
-  type CheckedRun,
-  type Finding,
-  type KnownBeside,
-} from '@monta/core';
+import type { Assumption, CheckedRun, Finding, KnownBeside } from '@monta/core';
+import { architectureOf, lineOf, megatronVersion, placeText, readable, sarif } from '@monta/core/frameworks';
+import { checkLaunch, findLaunches } from '@monta/core/doctor';
 import { basename } from 'node:path';
 import type { MontaContext } from '../context.js';
 import { readTextFile } from '../files.js';

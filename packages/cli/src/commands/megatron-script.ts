@@ -1,13 +1,7 @@
 /** What started a run of Megatron-Core: a launch script with the files it sources, flags, or a configuration. */
-import {
-  findLaunches,
-  InputError,
-  megatronRunOf,
-  type FrameworkLaunch,
-  type KnownBeside,
-  type LaunchScriptOptions,
-  type MegatronRun,
-} from '@monta/core';
+import type { FrameworkLaunch, KnownBeside, LaunchScriptOptions, MegatronRun } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { findLaunches, megatronRunOf } from '@monta/core/doctor';
 import { basename } from 'node:path';
 import { readTextFile } from '../files.js';
 

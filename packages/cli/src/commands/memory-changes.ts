@@ -1,19 +1,10 @@
 /** What a person could change of a step to take less memory, and what each change costs in time. */
-import {
-  checkModelLayout,
-  checkSequence,
-  deviceCount,
-  estimateStep,
-  fitOf,
-  formatPercent,
-  InputError,
-  oneBehindAnother,
-  resolveLayout,
-  runOfMemory,
-  type Cluster,
-  type Layout,
-  type MemorySetting,
-} from '@monta/core';
+import type { Cluster, Layout, MemorySetting } from '@monta/core';
+import { formatPercent, InputError } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { checkModelLayout, checkSequence, resolveLayout } from '@monta/core/layout';
+import { estimateStep, runOfMemory } from '@monta/core/estimate';
+import { fitOf, oneBehindAnother } from '@monta/core/memory';
 
 export interface MemoryChange {
   /** The flag that would change. */

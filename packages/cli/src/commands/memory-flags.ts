@@ -1,27 +1,28 @@
 /** What the memory of a device depends on beside model and layout, as flags. */
+import type {
+  Cluster,
+  ExchangeLibrary,
+  MegatronModule,
+  MemoryFit,
+  MemorySetting,
+  MoeModel,
+  PrecisionName,
+  Recompute,
+  RecomputeModule,
+  SharingName,
+  StepShape,
+} from '@monta/core';
+import { InputError, limits } from '@monta/core/units';
+import { recomputeModules } from '@monta/core/schedule';
 import {
   checkImbalance,
   checkWeightShards,
   exchangeLibraries,
   fitOf,
-  InputError,
-  limits,
   megatronModules,
   precisions,
-  recomputeModules,
   sharingRules,
-  type Cluster,
-  type ExchangeLibrary,
-  type MegatronModule,
-  type MemoryFit,
-  type MemorySetting,
-  type MoeModel,
-  type PrecisionName,
-  type Recompute,
-  type RecomputeModule,
-  type SharingName,
-  type StepShape,
-} from '@monta/core';
+} from '@monta/core/memory';
 import { countFlag } from './flags.js';
 
 /** What is computed again, modules of Megatron-Core among it that Monta always computes again. */

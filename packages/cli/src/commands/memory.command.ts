@@ -1,6 +1,7 @@
 /** Flags and help of `monta memory`; what it does is in `memory.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
 import { memoryFlags, type MemoryFlags } from './memory-flags.js';
@@ -29,7 +30,7 @@ export const memoryCommand = buildCommand<MemoryCommandFlags, [], MontaContext>(
     },
   },
   docs: {
-    brief: 'Whether a training step fits into memory: what takes it, where the peak is, and what could be changed',
+    brief: briefs.memory,
     fullDescription: helpText(
       'Compiles the passes of every pipeline stage and follows what lives when, as Megatron-Core keeps it; states ' +
         'follow the rule\n' +

@@ -1,27 +1,10 @@
 /** `monta memory`: what takes a device's memory over a step, and what could be changed. */
-import {
-  activityKinds,
-  checkModelLayout,
-  deviceCount,
-  devicesText,
-  formatBytes,
-  formatLayout,
-  formatPercent,
-  inChunks,
-  InputError,
-  memoryLacks,
-  overheadsOf,
-  namedStrategies,
-  parseLayout,
-  peakText,
-  sharingRules,
-  stageMemory,
-  type Cluster,
-  type MemoryFit,
-  type MemorySetting,
-  type StageMemory,
-} from '@monta/core';
-import { lineChart } from '@monta/views';
+import type { Cluster, MemoryFit, MemorySetting, StageMemory } from '@monta/core';
+import { formatBytes, formatPercent, InputError } from '@monta/core/units';
+import { deviceCount, devicesText } from '@monta/core/cluster';
+import { checkModelLayout, formatLayout, parseLayout } from '@monta/core/layout';
+import { inChunks, namedStrategies } from '@monta/core/schedule';
+import { peakText, activityKinds, memoryLacks, overheadsOf, sharingRules, stageMemory } from '@monta/core/memory';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
@@ -75,7 +58,8 @@ function partsOf(memory: StageMemory): (readonly [name: string, bytes: number])[
 }
 
 /** Bytes of a stage over its passes, states included, one point before and one within every node. */
-function drawing(memory: StageMemory, fit: MemoryFit, title: string): string {
+async function drawing(memory: StageMemory, fit: MemoryFit, title: string): Promise<string> {
+  const { lineChart } = await import('@monta/views');
   const beside = memory.totalBytes - memory.timeline.peak.bytes;
   const gib = (bytes: number): number => (bytes + beside) / 2 ** 30;
   const points = memory.timeline.nodes.flatMap(({ peak, after }, node): [number, number][] => [
@@ -106,7 +90,7 @@ interface MemoryResult {
 }
 
 /** Runs the command. Throws `InputError` for bad input. */
-export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): void {
+export async function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): Promise<void> {
   const { cluster, setting } = problemOf(flags, console);
   const { model, layout } = setting.step;
   const fit = fitUnderFlags(setting, cluster);
@@ -114,7 +98,7 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
   const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage, overheads));
   const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));
   const title = `${model.name} on ${devicesText(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
-  if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));
+  if (flags.svg !== undefined) writeFile(flags.svg, await drawing(memory, fit, title));
   const changes = memoryChanges(setting, cluster);
   const nearest = fit.fits ? null : nearestTo(setting, cluster);
   const result = { setting, cluster, fit, stages, memory, changes, nearest };

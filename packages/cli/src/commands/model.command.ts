@@ -1,6 +1,7 @@
 /** Flags and help of `monta model`; what it does is in `model.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy, sequenceFlag } from './flags.js';
 
 export interface ModelFlags {
@@ -30,7 +31,7 @@ export const modelCommand = buildCommand<ModelFlags, [name?: string], MontaConte
     },
   },
   docs: {
-    brief: 'List known models, or show shape, parameters by part and FLOPs per token of one',
+    brief: briefs.model,
     fullDescription: helpText(
       'Shows what is trained: the shape, parameters by part (all, and those one token uses), and FLOPs per token ' +
         'forward and\n' +

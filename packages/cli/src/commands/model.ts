@@ -1,17 +1,14 @@
 /** `monta model`: lists the known models, or shows one. */
+import type { MoeModel } from '@monta/core';
+import { formatCount, formatInteger, formatPercent, InputError } from '@monta/core/units';
 import {
   computedConvention,
   countParameters,
-  formatCount,
-  formatInteger,
-  formatPercent,
   forwardFlopsPerToken,
   furtherModels,
-  InputError,
   modelPresets,
   trainingFlopsPerToken,
-  type MoeModel,
-} from '@monta/core';
+} from '@monta/core/model';
 import type { MontaContext } from '../context.js';
 import { loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';

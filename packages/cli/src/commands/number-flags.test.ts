@@ -41,7 +41,10 @@ function numberFlags(name: string, route: Route): NumberFlag[] {
   return [...own, ...inside.flatMap((entry) => numberFlags(`${name} ${entry.name.original}`, entry.target as Route))];
 }
 
-const flags = Object.entries(routes).flatMap(([name, route]) => numberFlags(name, route as Route));
+const commands = await Promise.all(
+  Object.entries(routes).map(async ([name, load]) => numberFlags(name, (await load()) as Route)),
+);
+const flags = commands.flat();
 /** Checked with the rest of the configuration. */
 const [ofTraining, ofOthers] = [true, false].map((train) =>
   flags.filter(({ name }) => name.startsWith('train ') === train),

@@ -1,5 +1,6 @@
 /** What runs beside what in a plan, in words. */
-import { formatSeconds, type OverlapVerdict } from '@monta/core';
+import type { OverlapVerdict } from '@monta/core';
+import { formatSeconds } from '@monta/core/units';
 
 const words: Readonly<Record<OverlapVerdict['kind'], string>> = {
   chunks: "a chunk's stages beside those of others",

@@ -1,5 +1,7 @@
 /** Plans that were written to files, priced again. */
-import { InputError, pricedPlan, readPlan, type PricedPlan } from '@monta/core';
+import type { PricedPlan } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { pricedPlan, readPlan } from '@monta/core/plan/document';
 import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 

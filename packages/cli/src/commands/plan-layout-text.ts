@@ -1,26 +1,18 @@
 /** A plan of a given layout, as a person reads it. */
+import type { Candidate, Choice, FlipSearch, OverlapVerdict } from '@monta/core';
 import {
-  type Candidate,
-  type Choice,
-  chunksText,
-  devicesText,
-  type FlipSearch,
   formatBandwidth,
   formatBytes,
   formatInteger,
-  formatLayout,
   formatPercent,
   formatSeconds,
-  marginOver,
-  type OverlapVerdict,
-  reasons,
-  rivals,
-  samePlan,
-  leftOutOfStep,
-  unpricedInLayer,
   maxOf,
   minOf,
-} from '@monta/core';
+} from '@monta/core/units';
+import { devicesText } from '@monta/core/cluster';
+import { formatLayout } from '@monta/core/layout';
+import { chunksText } from '@monta/core/schedule';
+import { leftOutOfStep, marginOver, reasons, rivals, samePlan, unpricedInLayer } from '@monta/core/plan';
 import { collectiveLines, coverageOf, coverageText } from '../calibrate/coverage-facts.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';

@@ -1,28 +1,19 @@
 /** What `monta plan` asks about a given layout: the workload, whether it fits, and steps of what was chosen. */
-import {
-  alternativeEtps,
-  type Candidate,
-  type Choice,
-  chooseStepOverlap,
-  fitOf,
-  fitsClosed,
-  inChunks,
-  InputError,
-  moeShape,
-  namedStrategies,
-  type OverlapVerdict,
-  predictStep,
-  roomForPairs,
-  unpricedInStep,
-  withEtp,
-  withPassesInPairs,
-  type MemoryFit,
-  type MemorySetting,
-  type StepOverlap,
-  type StepPrediction,
-  type StepShape,
-  type Workload,
+import type {
+  Candidate,
+  Choice,
+  MemoryFit,
+  MemorySetting,
+  OverlapVerdict,
+  StepOverlap,
+  StepPrediction,
+  StepShape,
+  Workload,
 } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { inChunks, moeShape, namedStrategies } from '@monta/core/schedule';
+import { alternativeEtps, chooseStepOverlap, predictStep, unpricedInStep, withEtp } from '@monta/core/plan';
+import { fitOf, fitsClosed, roomForPairs, withPassesInPairs } from '@monta/core/memory';
 import { givenKinds } from '../config/overlap-config.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';

@@ -1,13 +1,8 @@
 /** Drives a search, shows the best so far on a terminal, and ends at once when it is interrupted. */
-import {
-  formatLayout,
-  formatSeconds,
-  type JudgedPlan,
-  judgePlans,
-  type PlanCandidate,
-  type Search,
-  type SearchProgress,
-} from '@monta/core';
+import type { JudgedPlan, PlanCandidate, Search, SearchProgress } from '@monta/core';
+import { formatSeconds } from '@monta/core/units';
+import { formatLayout } from '@monta/core/layout';
+import { judgePlans } from '@monta/core/plan';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Console } from '../output/console.js';
 import { renderBar } from '../output/progress.js';

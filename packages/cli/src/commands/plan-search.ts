@@ -1,34 +1,28 @@
 /** `monta plan` without a layout: searches the whole space, and says why, and what would change the answer. */
+import type { Cluster, JudgedPlan, PlanCandidate as Candidate, PlanProblem, SearchResult } from '@monta/core';
+import { formatPercent, InputError } from '@monta/core/units';
+import { occupiedCluster } from '@monta/core/cluster';
 import {
-  type PlanCandidate as Candidate,
-  type Cluster,
   countsText,
   estimatedAnew,
   EstimateModel,
   fewerNodes,
-  formatPercent,
-  InputError,
   judgedColumns,
   judgedDocument,
-  type JudgedPlan,
   judgedRow,
   judgement,
   noPlan,
-  occupiedCluster,
-  planDocument,
   planFacts,
   planProblem,
-  type PlanProblem,
   plansToJudge,
   planTitle,
   Search,
   searchToJudge,
-  type SearchResult,
   sensitivities,
   shownOthers,
   stepOfSetting,
   usuallyJudged,
-} from '@monta/core';
+} from '@monta/core/plan';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { writeFile } from '../files.js';
@@ -130,13 +124,9 @@ export async function runPlanSearch({ console }: MontaContext, flags: PlanFlags)
     wanted > 0 && complete
       ? await judge(await havingPrograms(problem, result, { count: wanted, console }), wanted, flags)
       : [];
-  const document = {
-    ...planDocument(problem, best, result, { model: flags.model, cluster: flags.cluster }),
-    ...(judged.length === 0 ? {} : { judged: judgedDocument(judged) }),
-  };
-  if (flags.output !== undefined) writeFile(flags.output, `${JSON.stringify(document, null, 2)}\n`);
-  if (flags.json) console.json(document);
-  else show({ console, flags, problem, result, best, judged });
+  const found: FoundPlan = { console, flags, problem, result, best, judged };
+  if (flags.output !== undefined || flags.json) await writePlan(found);
+  if (!flags.json) show(found);
   if (!complete) throw new Interrupted(`interrupted: the best of ${formatPercent(doneShare(result))} of the space`);
 }
 
@@ -177,21 +167,28 @@ function chunksText({ model, framework = 'monta' }: PlanProblem, { setting }: Ca
 const doneShare = ({ counts }: SearchResult): number =>
   (counts.prunedByMemory + counts.prunedByTime + counts.priced) / counts.represented;
 
-function show({
-  console,
-  flags,
-  problem,
-  result,
-  best,
-  judged,
-}: {
+/** What a search found, and for whom. */
+interface FoundPlan {
   readonly console: Console;
   readonly flags: PlanFlags;
   readonly problem: PlanProblem;
   readonly result: SearchResult;
   readonly best: Candidate;
   readonly judged: readonly JudgedPlan[];
-}): void {
+}
+
+/** The plan as a document, to a file and to the console as asked. Throws `InputError` when it cannot be written. */
+async function writePlan({ console, flags, problem, result, best, judged }: FoundPlan): Promise<void> {
+  const { planDocument } = await import('@monta/core/plan/document');
+  const document = {
+    ...planDocument(problem, best, result, { model: flags.model, cluster: flags.cluster }),
+    ...(judged.length === 0 ? {} : { judged: judgedDocument(judged) }),
+  };
+  if (flags.output !== undefined) writeFile(flags.output, `${JSON.stringify(document, null, 2)}\n`);
+  if (flags.json) console.json(document);
+}
+
+function show({ console, flags, problem, result, best, judged }: FoundPlan): void {
   const { style } = console;
   const others = shownOthers(result.others);
   console.print(`${style.bold(planTitle(problem))}\n`);

@@ -1,5 +1,6 @@
 /** A searched plan and its runners-up as a table. */
-import { type PlanCandidate as Candidate, planColumns, planRow } from '@monta/core';
+import type { PlanCandidate as Candidate } from '@monta/core';
+import { planColumns, planRow } from '@monta/core/plan';
 import type { Style } from '../output/style.js';
 import { renderTable } from '../output/table.js';
 

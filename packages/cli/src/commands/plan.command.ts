@@ -1,7 +1,9 @@
 /** Flags and help of `monta plan`; what it does is in `plan.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { limits, type Routing } from '@monta/core';
+import type { Routing } from '@monta/core';
+import { limits } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
@@ -94,7 +96,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
     },
   },
   docs: {
-    brief: 'Choose the layout of a training run, or how tokens travel under a layout, with reasons',
+    brief: briefs.plan,
     fullDescription: helpText(
       'Without --layout: searches degrees, virtual stages, micro-batches, schedules, exchanges, sharing and ' +
         'recomputation for the\n' +

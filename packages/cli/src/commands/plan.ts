@@ -1,18 +1,10 @@
 /** `monta plan`: prices every way to dispatch, chooses, and says why. */
-import {
-  describeCostModel,
-  type Candidate,
-  chooseDispatch,
-  chooseOverlap,
-  deviceCount,
-  findFlips,
-  formatLayout,
-  InputError,
-  marginOver,
-  reasons,
-  rivals,
-  type StepPrediction,
-} from '@monta/core';
+import type { Candidate, StepPrediction } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { formatLayout } from '@monta/core/layout';
+import { describeCostModel } from '@monta/core/cost';
+import { chooseDispatch, chooseOverlap, findFlips, marginOver, reasons, rivals } from '@monta/core/plan';
 import { coverageOf } from '../calibrate/coverage-facts.js';
 import { givenKinds } from '../config/overlap-config.js';
 import type { MontaContext } from '../context.js';

@@ -1,51 +1,13 @@
 /** What ran, for commands that compare it with the prediction: by a plan's file, or by the script that started it. */
-import {
-  deviceCount,
-  InputError,
-  modelOfRun,
-  settingOfLaunch,
-  settingOfRun,
-  whyNoStep,
-  type Cluster,
-  type NotPriced,
-  type RunSetting,
-} from '@monta/core';
+import type { Cluster, NotPriced, RunSetting } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { modelOfRun, settingOfRun, whyNoStep } from '@monta/core/frameworks';
+import { settingOfLaunch } from '@monta/core/doctor';
 import { loadModel } from '../inputs.js';
 import { launchOfScript, runOfScript } from './megatron-script.js';
 import { loadPlan } from './plan-file.js';
-
-export interface RanFlags {
-  readonly plan?: string;
-  readonly script?: readonly string[];
-  readonly model?: string;
-  readonly env?: readonly string[];
-}
-
-/** Flags that say what ran; `script` reads what starts a run. */
-export const ranFlags = {
-  plan: {
-    kind: 'parsed',
-    parse: String,
-    placeholder: 'plan.json',
-    brief: 'What ran, as a plan that monta plan --output wrote',
-    optional: true,
-  },
-  script: {
-    kind: 'parsed',
-    parse: String,
-    placeholder: 'train.sh',
-    brief: 'Script, flags or configuration of the run; again for files that it sources',
-    optional: true,
-    variadic: true,
-  },
-  model: {
-    kind: 'parsed',
-    parse: String,
-    placeholder: 'name|config.json',
-    brief: 'What was trained (default: what the flags describe)',
-    optional: true,
-  },
-} as const;
+import type { RanFlags } from './ran-flags.js';
 
 /** Undefined where neither plan nor script is given. Throws `InputError` that names what is missing. */
 export function ranSetting(flags: RanFlags, cluster: Cluster | undefined): RunSetting | undefined {

@@ -1,24 +1,18 @@
 /** What a search of `monta plan` is bounded by, as flags. */
-import {
-  type Allowed,
-  type AxisName,
-  type Bounds,
-  type ComputePrecision,
-  computePrecisions,
-  type DispatchKind,
-  dispatchKinds,
-  type FrameworkName,
-  frameworkNames,
-  InputError,
-  limits,
-  parseAllowed,
-  type PipelineSchedule,
-  pipelineSchedules,
-  type RankOrder,
-  rankOrders,
-  type Stack,
-  stacks,
+import type {
+  Allowed,
+  AxisName,
+  Bounds,
+  ComputePrecision,
+  DispatchKind,
+  FrameworkName,
+  PipelineSchedule,
+  RankOrder,
+  Stack,
 } from '@monta/core';
+import { InputError, limits } from '@monta/core/units';
+import { computePrecisions, dispatchKinds, pipelineSchedules, rankOrders, stacks } from '@monta/core/estimate';
+import { frameworkNames, parseAllowed } from '@monta/core/plan/space';
 import { countFlag } from './flags.js';
 
 export interface SearchFlags {

@@ -1,6 +1,7 @@
 /** One rank's lanes as lines of letters, one letter for each kind of operation. */
-import { formatSeconds, type Span } from '@monta/core';
-import { spanLanes } from '@monta/core';
+import type { Span } from '@monta/core';
+import { formatSeconds } from '@monta/core/units';
+import { spanLanes } from '@monta/core/trace';
 
 const labelWidth = 9;
 const waiting = '·';

@@ -1,20 +1,18 @@
 /** A simulated timeline as text. */
+import type { RunSimulation, Span } from '@monta/core';
 import {
-  devicesText,
   formatBandwidth,
   formatBytes,
-  formatDispatch,
   formatInteger,
-  formatLayout,
   formatPercent,
   formatSeconds,
-  leftOutOf,
-  type RunSimulation,
-  simulationError,
-  type Span,
   maxOf,
   minOf,
-} from '@monta/core';
+} from '@monta/core/units';
+import { devicesText } from '@monta/core/cluster';
+import { formatLayout } from '@monta/core/layout';
+import { formatDispatch } from '@monta/core/schedule';
+import { leftOutOf, simulationError } from '@monta/core/plan';
 import type { Console } from '../output/console.js';
 import type { Style } from '../output/style.js';
 import { stackText } from './step-text.js';

@@ -1,7 +1,10 @@
 /** Flags and help of `monta simulate`; what it does is in `simulate.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { limits, parseDispatch, type Routing, type Strategy } from '@monta/core';
+import type { Routing, Strategy } from '@monta/core';
+import { limits } from '@monta/core/units';
+import { parseDispatch } from '@monta/core/schedule';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
@@ -86,7 +89,7 @@ export const simulateCommand = buildCommand<AskedSimulateFlags, [], MontaContext
     },
   },
   docs: {
-    brief: 'Show where the time of a layer or a step goes, operation by operation',
+    brief: briefs.simulate,
     fullDescription: helpText(
       'Simulates a program on the cluster and prints the timeline of one rank: every operation with its start, ' +
         'waiting and end, what each\n' +

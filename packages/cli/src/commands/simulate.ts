@@ -1,43 +1,33 @@
 /** `monta simulate`: the timeline of a layer, its dispatch, or a step. */
+import type { Cluster, CostModel, Layout, MoeModel, Program, StepShape, Strategy, Traffic } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { formatLayout, worldSize } from '@monta/core/layout';
+import {
+  dispatchProgram,
+  formatDispatch,
+  inChunks,
+  moeBackward,
+  moeForward,
+  moeShape,
+  namedStrategies,
+  pipelineStep,
+  unsupportedStrategy,
+} from '@monta/core/schedule';
+import { fabricOf, traffic } from '@monta/core/traffic';
+import { collectiveAlgorithm, describeCostModel } from '@monta/core/cost';
+import { perfettoPieces } from '@monta/core/trace';
+import { placeOf, simulate } from '@monta/core/simulate';
 import {
   alternativeEtps,
   chooseDispatch,
-  type Cluster,
-  collectiveAlgorithm,
-  type CostModel,
-  describeCostModel,
-  deviceCount,
-  dispatchProgram,
-  formatDispatch,
-  fabricOf,
-  formatLayout,
-  inChunks,
-  InputError,
-  moeBackward,
-  moeForward,
-  type Layout,
-  type MoeModel,
-  moeShape,
-  namedStrategies,
-  perfettoPieces,
-  pipelineStep,
-  placeOf,
-  predictStep,
-  type Program,
-  routedBinding,
   leftOutOf,
-  simulate,
+  predictStep,
+  routedBinding,
   simulateRun,
   simulationError,
-  type StepShape,
-  type Strategy,
-  type Traffic,
-  traffic,
   unpricedInStep,
-  unsupportedStrategy,
-  worldSize,
-} from '@monta/core';
-import { timelineSvg } from '@monta/views';
+} from '@monta/core/plan';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
@@ -45,7 +35,6 @@ import type { Console } from '../output/console.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
-import { plannedSubject } from '../config/planned-run.js';
 import type { AskedSimulateFlags, SimulateFlags } from './simulate.command.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
 
@@ -212,7 +201,7 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline) {
 }
 
 /** What is simulated, by flags or by a plan. Throws `InputError` where it is not said, or said twice. */
-function resolvedFlags(asked: AskedSimulateFlags): SimulateFlags {
+async function resolvedFlags(asked: AskedSimulateFlags): Promise<SimulateFlags> {
   const { model, cluster, layout, plan } = asked;
   if (plan === undefined) {
     if (model !== undefined && cluster !== undefined && layout !== undefined)
@@ -226,16 +215,18 @@ function resolvedFlags(asked: AskedSimulateFlags): SimulateFlags {
       file: '--plan',
       expected: 'either a plan, or --model, --cluster and --layout',
     });
+  const { plannedSubject } = await import('../config/planned-run.js');
   return { ...asked, ...plannedSubject(plan) };
 }
 
 /** Runs the command. Throws `InputError` for bad input and for files that cannot be written. */
-export function runSimulate({ console }: MontaContext, asked: AskedSimulateFlags): void {
-  const flags = resolvedFlags(asked);
+export async function runSimulate({ console }: MontaContext, asked: AskedSimulateFlags): Promise<void> {
+  const flags = await resolvedFlags(asked);
   const result = simulateTimeline(flags, console);
   const { trace } = result.simulation;
   if (flags.perfetto !== undefined) writeFile(flags.perfetto, perfettoPieces([trace]));
   if (flags.svg !== undefined) {
+    const { timelineSvg } = await import('@monta/views');
     const title = `${result.step.model.name}, ${formatDispatch(result.step.strategy)}`;
     writeFile(flags.svg, timelineSvg([{ title, trace }], { ranks: [flags.rank] }));
   }

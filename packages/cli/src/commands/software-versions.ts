@@ -1,5 +1,7 @@
 /** Versions that a person names: `torch=2.6.0`, `te=2.8`. */
-import { InputError, softwareNames, type SoftwareName } from '@monta/core';
+import type { SoftwareName } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { softwareNames } from '@monta/core/frameworks';
 
 /** Throws `InputError` for other software, and for what is no version. */
 export function softwareVersions(list: readonly string[]): Partial<Record<SoftwareName, string>> {

@@ -1,5 +1,8 @@
 /** What a predicted step is worth, in words: it knows links and kernels, no software stack. */
-import { deviceCount, formatInteger, formatSeconds, publishedStepRatios, type Cluster } from '@monta/core';
+import type { Cluster } from '@monta/core';
+import { formatInteger, formatSeconds } from '@monta/core/units';
+import { deviceCount } from '@monta/core/cluster';
+import { publishedStepRatios } from '@monta/core/plan';
 
 export interface StepFigures {
   readonly seconds: number;

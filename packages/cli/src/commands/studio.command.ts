@@ -1,6 +1,7 @@
 /** Flags and help of `monta studio`; what it does is in `studio.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { countFlag, helpText, lazy } from './flags.js';
 
 export interface StudioFlags {
@@ -21,7 +22,7 @@ export const studioCommand = buildCommand<StudioFlags, [path?: string], MontaCon
     },
   },
   docs: {
-    brief: 'Plan, look and compare in the browser',
+    brief: briefs.studio,
     fullDescription: helpText(
       'Serves the studio on this machine alone, under an address that holds a secret, and prints the address. It\n' +
         'reads the one file or run folder that is named and writes nothing. Ctrl-C ends it.',

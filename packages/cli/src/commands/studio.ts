@@ -1,5 +1,7 @@
 /** `monta studio`: serves the page on loopback until it is interrupted. */
-import { InputError, isPlanDocument, type PlanDocument, readDocument, readPlan } from '@monta/core';
+import type { PlanDocument } from '@monta/core';
+import { InputError, readDocument } from '@monta/core/units';
+import { isPlanDocument, readPlan } from '@monta/core/plan/document';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';

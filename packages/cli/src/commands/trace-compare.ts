@@ -1,20 +1,9 @@
 /** `monta trace --plan` and `--script`: the recorded step beside the predicted one. */
-import {
-  compareStep,
-  formatInteger,
-  formatPercent,
-  formatSeconds,
-  layoutText,
-  predictedTrace,
-  priceRun,
-  recordedTrace,
-  type ProfileReport,
-  type RankProfile,
-  type RunSetting,
-  type StepComparison,
-  type Trace,
-  worldSize,
-} from '@monta/core';
+import type { ProfileReport, RankProfile, RunSetting, StepComparison, Trace } from '@monta/core';
+import { formatInteger, formatPercent, formatSeconds } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import { layoutText } from '@monta/core/plan';
+import { compareStep, predictedTrace, priceRun, recordedTrace } from '@monta/core/doctor';
 import { renderStepPage, type StepTableText } from '@monta/views';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';

@@ -1,9 +1,10 @@
 /** Flags and help of `monta trace`; what it does is in `trace.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
-import { limits } from '@monta/core';
+import { briefs } from './briefs.js';
+import { limits } from '@monta/core/units';
 import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
-import { ranFlags, type RanFlags } from './ran-setting.js';
+import { ranFlags, type RanFlags } from './ran-flags.js';
 
 export interface TraceFlags extends RanFlags {
   readonly json: boolean;
@@ -57,7 +58,7 @@ export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
     },
   },
   docs: {
-    brief: 'Say where the communication of a profiled step went, from traces of PyTorch, Nsight Systems or NCCL',
+    brief: briefs.trace,
     fullDescription: helpText(
       "Reads what profilers of other programs wrote: PyTorch's (Kineto JSON, .json or .json.gz), the SQLite export " +
         'of Nsight Systems,\n' +

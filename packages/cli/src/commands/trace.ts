@@ -1,18 +1,9 @@
 /** `monta trace`: what other programs' profilers recorded of communication. */
-import {
-  formatBandwidth,
-  formatBytes,
-  formatPercent,
-  formatSeconds,
-  InputError,
-  inspectorRows,
-  perfettoPieces,
-  reportProfiles,
-  type CommunicationRow,
-  type ProfileReport,
-  type RankTime,
-  withExpertBytes,
-} from '@monta/core';
+import type { CommunicationRow, ProfileReport, RankTime } from '@monta/core';
+import { formatBandwidth, formatBytes, formatPercent, formatSeconds, InputError } from '@monta/core/units';
+import { perfettoPieces } from '@monta/core/trace';
+import { inspectorRows, reportProfiles } from '@monta/core/profiles';
+import { withExpertBytes } from '@monta/core/doctor';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster } from '../inputs.js';

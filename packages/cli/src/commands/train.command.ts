@@ -1,7 +1,8 @@
 /** Flags and help of `monta train`; what it does is in `train.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { parseCount } from '@monta/core';
+import { parseCount } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { overlapFlags } from '../config/overlap-config.js';
 import { payloadFlags } from '../config/payload-config.js';
 import type { TrainOverrides } from '../config/train-overrides.js';
@@ -84,7 +85,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
     },
   },
   docs: {
-    brief: 'Train a model over all ranks of a cluster, with the dispatch that its traffic calls for',
+    brief: briefs.train,
     fullDescription: helpText(
       'Reads a cluster and a model, times the kernels here, chooses how tokens travel, trains on real text over ' +
         'many ranks with that\n' +

@@ -1,16 +1,7 @@
 /** `monta validate` on published training runs: estimated steps against measured ones. */
-import {
-  formatPercent,
-  formatSeconds,
-  InputError,
-  looksLikeRuns,
-  type PricedRun,
-  type PublishedRun,
-  readPublishedRuns,
-  type RunErrors,
-  type RunsValidation,
-  validateRuns,
-} from '@monta/core';
+import type { PricedRun, PublishedRun, RunErrors, RunsValidation } from '@monta/core';
+import { formatPercent, formatSeconds, InputError } from '@monta/core/units';
+import { looksLikeRuns, readPublishedRuns, validateRuns } from '@monta/core/estimate';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 

@@ -2,6 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import type { MeasuredOp } from '@monta/core';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { readingFlags } from './calibrate.command.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
 
@@ -41,8 +42,7 @@ export const validateCommand = buildCommand<ValidateFlags, string[], MontaContex
     },
   },
   docs: {
-    brief:
-      'Compare measured collectives with what a calibration predicts, or published training runs with the estimate',
+    brief: briefs.validate,
     fullDescription: helpText(
       'Prints measured against predicted times with errors, by kind of prediction and by series, and beside them ' +
         'the naive\n' +

@@ -1,15 +1,7 @@
 /** `monta validate`: a calibration's predictions against measurements, row by row in the JSON, in groups for people. */
-import {
-  describeKey,
-  formatBytes,
-  formatPercent,
-  formatSeconds,
-  InputError,
-  validate,
-  type ErrorSummary,
-  type Validation,
-  type ValidationRow,
-} from '@monta/core';
+import type { ErrorSummary, Validation, ValidationRow } from '@monta/core';
+import { formatBytes, formatPercent, formatSeconds, InputError } from '@monta/core/units';
+import { describeKey, validate } from '@monta/core/cost';
 import { readTextFile } from '../files.js';
 import { validateRunFiles } from './validate-runs.js';
 import { readMeasurementFiles } from '../calibrate/read-measurements.js';

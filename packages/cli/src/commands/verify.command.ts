@@ -1,7 +1,9 @@
 /** Flags and help of `monta verify`; what it does is in `verify.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { limits, type Payload } from '@monta/core';
+import type { Payload } from '@monta/core';
+import { limits } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
+import { briefs } from './briefs.js';
 import { payloadFlags } from '../config/payload-config.js';
 import { countFlag, deviceFlag, dtypeFlag, helpText, jsonFlag, lazy } from './flags.js';
 
@@ -66,7 +68,7 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
     },
   },
   docs: {
-    brief: 'Recompute what a Hugging Face checkpoint must give, on any layout and with any dispatcher',
+    brief: briefs.verify,
     fullDescription: helpText(
       'Loads a checkpoint with its expected logits, losses, router logits, gradients and AdamW trajectory ' +
         '(docs/verify.md says how they\n' +

@@ -1,30 +1,12 @@
 /** `monta verify`: every quantity's largest error beside its tolerance. */
 import { totalmem } from 'node:os';
-import {
-  checkRunLayout,
-  searchedHalves,
-  formatBytes,
-  formatDispatch,
-  formatLayout,
-  InputError,
-  type Layout,
-  limits,
-  parseDispatch,
-  parseLayout,
-  type Strategy,
-  unsupportedStrategy,
-  worldSize,
-} from '@monta/core';
-import {
-  cudaLauncher,
-  localLauncher,
-  mpiLauncher,
-  ncclLauncher,
-  verify,
-  verifyRankBytes,
-  type Launcher,
-  type Verification,
-} from '@monta/runtime';
+import type { Layout, Strategy } from '@monta/core';
+import { formatBytes, InputError, limits } from '@monta/core/units';
+import { checkRunLayout, formatLayout, parseLayout, worldSize } from '@monta/core/layout';
+import { formatDispatch, parseDispatch, searchedHalves, unsupportedStrategy } from '@monta/core/schedule';
+import type { Launcher, Verification } from '@monta/runtime';
+import { cudaLauncher, localLauncher, mpiLauncher, ncclLauncher } from '@monta/runtime/launch';
+import { verify, verifyRankBytes } from '@monta/runtime/verify';
 import { payloadOf } from '../config/payload-config.js';
 import { ncclRanksPerNode, onStartedRanks, refuseCopies } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';

@@ -2,18 +2,11 @@
  * Which ranks a run is made of, as its configuration says: `backend: mpi`, and under `mpi` the hosts and how to reach
  * them; `backend: nccl`, and under `nccl` how they lie on cards; `device: cuda`.
  */
-import { deviceCount, getCluster, InputError, limits, type Cluster, type Field, type FieldMap } from '@monta/core';
-import {
-  cudaLauncher,
-  localLauncher,
-  mpiLauncher,
-  ncclLauncher,
-  parseHosts,
-  underMpirun,
-  type CardLanes,
-  type Launcher,
-  type MpiHost,
-} from '@monta/runtime';
+import type { Cluster, Field, FieldMap } from '@monta/core';
+import { InputError, limits } from '@monta/core/units';
+import { deviceCount, getCluster } from '@monta/core/cluster';
+import type { CardLanes, Launcher, MpiHost } from '@monta/runtime';
+import { cudaLauncher, localLauncher, mpiLauncher, ncclLauncher, parseHosts, underMpirun } from '@monta/runtime/launch';
 import { ncclRanksPerNode } from './started-run.js';
 
 export type BackendConfig =

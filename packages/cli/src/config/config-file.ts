@@ -1,5 +1,6 @@
 /** A configuration file that several look into, read when the first does, and once. */
-import { type Field, readDocument } from '@monta/core';
+import type { Field } from '@monta/core';
+import { readDocument } from '@monta/core/units';
 import { readTextFile } from '../files.js';
 
 export interface ConfigFile {

@@ -1,5 +1,6 @@
 /** The optimizer of a training run, as `optimizer` in `train.yaml` says it. */
-import { limits, type Field, type FieldMap, type MoeModel } from '@monta/core';
+import type { Field, FieldMap, MoeModel } from '@monta/core';
+import { limits } from '@monta/core/units';
 
 export const learningRateRange = { above: 0, max: 1e6 } as const;
 

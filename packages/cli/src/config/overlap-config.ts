@@ -1,5 +1,6 @@
 /** What runs beside what, as flags and configurations say it: every kind of overlap has a flag of its own. */
-import { overlapKinds, type FieldMap, type Overlap, type OverlapKind, type StepOverlap } from '@monta/core';
+import type { FieldMap, Overlap, OverlapKind, StepOverlap } from '@monta/core';
+import { overlapKinds } from '@monta/core/schedule';
 
 /** Flags by kind; all but `overlapPasses`, which takes memory, are on where nothing is said. */
 export interface OverlapFlags {

@@ -1,5 +1,6 @@
 /** As what rows travel to their experts, as flags and configurations say it. */
-import { payloads, type FieldMap, type Payload } from '@monta/core';
+import type { FieldMap, Payload } from '@monta/core';
+import { payloads } from '@monta/core/schedule';
 
 export interface PayloadFlags {
   readonly payload?: Payload;

@@ -1,5 +1,9 @@
 /** A searched plan as what `monta train` and `monta simulate` take, as far as they can do what it says. */
-import { InputError, parseDispatch, parseLayout, type PlanDocument, readPlan, type Strategy } from '@monta/core';
+import type { PlanDocument, Strategy } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { parseLayout } from '@monta/core/layout';
+import { parseDispatch } from '@monta/core/schedule';
+import { readPlan } from '@monta/core/plan/document';
 import { readTextFile } from '../files.js';
 
 const refuse = (file: string, path: string, message: string, expected: string): InputError =>

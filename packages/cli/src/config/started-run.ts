@@ -2,9 +2,10 @@
  * Commands on ranks that a launcher of somebody else's started: mpirun or srun for MPI; torchrun, mpirun or srun for
  * NCCL.
  */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { isRecord } from '@monta/core/units';
-import { leadMpirun, leadStarted, startedPlace, underMpirun, type Environment, type Launcher } from '@monta/runtime';
+import type { Environment, Launcher } from '@monta/runtime';
+import { leadMpirun, leadStarted, startedPlace, underMpirun } from '@monta/runtime/launch';
 import type { ConfigFile } from './config-file.js';
 
 export interface Asked {

@@ -4,33 +4,21 @@
  * devices.
  */
 import { dirname, isAbsolute, resolve } from 'node:path';
+import type { Cluster, Field, FieldMap, Layout, MoeModel, PartialLayout, StepOverlap, Strategy } from '@monta/core';
+import { countUpTo, InputError, limits } from '@monta/core/units';
+import { clusterFrom, deviceCount } from '@monta/core/cluster';
+import { modelFrom } from '@monta/core/model';
 import {
   checkModelLayout,
   checkRunLayout,
-  type Cluster,
-  clusterFrom,
-  countUpTo,
-  deviceCount,
-  dispatchFrom,
-  type Field,
-  type FieldMap,
-  formatDispatch,
   formatLayout,
-  InputError,
-  type Layout,
-  limits,
-  modelFrom,
-  type MoeModel,
-  parseDispatch,
   occupiedBy,
   parseLayout,
-  type PartialLayout,
   resolveLayout,
-  type StepOverlap,
-  type Strategy,
   worldSize,
-} from '@monta/core';
-import { cardsCluster, cardsHere, startedPlace } from '@monta/runtime';
+} from '@monta/core/layout';
+import { dispatchFrom, formatDispatch, parseDispatch } from '@monta/core/schedule';
+import { cardsCluster, cardsHere, startedPlace } from '@monta/runtime/launch';
 import { loadCluster, loadModel } from '../inputs.js';
 import {
   backendDocument,

@@ -1,5 +1,5 @@
 /** Command-line flags of a training run, and the ranges that they and its file keep to. */
-import { InputError, limits } from '@monta/core';
+import { InputError, limits } from '@monta/core/units';
 import type { BackendOverrides } from './backend-config.js';
 import { learningRateRange } from './optimizer-config.js';
 import type { OverlapFlags } from './overlap-config.js';

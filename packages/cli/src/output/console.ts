@@ -3,7 +3,7 @@
  * that closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on. So it
  * does where the results' disk is full, and says so at its end (`lost`).
  */
-import { escapeControls } from '@monta/core';
+import { escapeControls } from '@monta/core/units';
 import { colourWanted, createStyle, type Style } from './style.js';
 
 /** What the console needs of a stream; `process.stdout` and `process.stderr` are such streams. */

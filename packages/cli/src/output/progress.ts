@@ -2,7 +2,7 @@
  * The line that moves while a run trains. On a terminal it is drawn over itself; elsewhere (a log file, CI) a plain
  * line is printed now and then, so that a log stays short.
  */
-import { formatInteger, formatSeconds } from '@monta/core';
+import { formatInteger, formatSeconds } from '@monta/core/units';
 import { textWidth } from './text-width.js';
 
 /** What the progress line needs of its surroundings; a test passes its own clock. */

@@ -6,7 +6,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { padLeft, padRight, textWidth } from './text-width.js';
 import type { Style } from './style.js';
 import { wrapLine, wrapText } from './wrap.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 /**
  * left, right: by the edge. number: by the decimal point; what follows the number after a space is its unit, which is

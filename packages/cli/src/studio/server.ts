@@ -2,7 +2,7 @@
  * Serves the studio on loopback: files of the page, and of one run what the person named. Every address begins with a
  * token, so that other users and pages of this machine read nothing; nothing is written.
  */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, existsSync, readdirSync } from 'node:fs';

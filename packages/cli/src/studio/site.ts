@@ -1,5 +1,5 @@
 /** Where the built page lies. */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 

@@ -3,7 +3,9 @@
  * Schema Reference".
  */
 import sqlite from 'node-sqlite3-wasm';
-import { InputError, profileOfKernels, shownValue, type DeviceActivity, type RankProfile } from '@monta/core';
+import type { DeviceActivity, RankProfile } from '@monta/core';
+import { InputError, shownValue } from '@monta/core/units';
+import { profileOfKernels } from '@monta/core/profiles';
 
 const kernelTable = 'CUPTI_ACTIVITY_KIND_KERNEL';
 const copyTables = ['CUPTI_ACTIVITY_KIND_MEMCPY', 'CUPTI_ACTIVITY_KIND_MEMSET'];

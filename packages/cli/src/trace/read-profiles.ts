@@ -5,15 +5,10 @@
 import { createReadStream, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createGunzip } from 'node:zlib';
-import {
-  InputError,
-  KinetoReader,
-  looksLikeInspector,
-  readInspectorRecords,
-  type InspectorRecord,
-  type RankProfile,
-  appendAll,
-} from '@monta/core';
+import type { InspectorRecord, RankProfile } from '@monta/core';
+import { appendAll, InputError } from '@monta/core/units';
+import { looksLikeInspector, readInspectorRecords } from '@monta/core/cost';
+import { KinetoReader } from '@monta/core/profiles';
 import { fileError } from '../errors.js';
 
 export interface ProfileReading {

@@ -1,5 +1,6 @@
 /** The real network of a job over MPI or NCCL, measured before planning. */
-import { probeHosts, type Launcher } from '@monta/runtime';
+import type { Launcher } from '@monta/runtime';
+import { probeHosts } from '@monta/runtime/probe';
 import type { Setting } from './setting.js';
 
 /**

@@ -1,6 +1,8 @@
 /** What this machine adds to every collective and kernel of a run, measured on dispatches before it. */
-import { inChunks, namedStrategies, unsupportedStrategy, type MachineOverheads } from '@monta/core';
-import { probeCommunication, withCost, withoutLatencies, type CommunicationProbe, type Launcher } from '@monta/runtime';
+import type { MachineOverheads } from '@monta/core';
+import { inChunks, namedStrategies, unsupportedStrategy } from '@monta/core/schedule';
+import type { CommunicationProbe, Launcher } from '@monta/runtime';
+import { probeCommunication, withCost, withoutLatencies } from '@monta/runtime/probe';
 import { hasOwnNetwork } from '../config/backend-config.js';
 import type { Setting } from './setting.js';
 

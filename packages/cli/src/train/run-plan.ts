@@ -1,18 +1,10 @@
 /**
  * Before training: time the kernels here, plan by predictions, try what they cannot tell apart, and settle.
  */
-import {
-  inChunks,
-  namedStrategies,
-  openPlan,
-  sameSums,
-  settlePlan,
-  type RunPlan,
-  settingModel,
-  settingStep,
-  type MachineOverheads,
-} from '@monta/core';
-import { probeStepKernels } from '@monta/runtime';
+import type { MachineOverheads, RunPlan } from '@monta/core';
+import { inChunks, namedStrategies, sameSums } from '@monta/core/schedule';
+import { openPlan, settingModel, settingStep, settlePlan } from '@monta/core/plan';
+import { probeStepKernels } from '@monta/runtime/probe';
 import type { Setting } from './setting.js';
 import { tryClose, type TrialGround } from './trial.js';
 

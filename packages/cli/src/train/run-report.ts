@@ -1,6 +1,9 @@
 /** The report of a run: what this machine and the command know of it, and its files in the run's folder. */
-import { lastStep, ofWay, perfettoPieces, type RunPlan } from '@monta/core';
-import { firstCard, unigramCrossEntropy, type ByteText } from '@monta/runtime';
+import type { RunPlan } from '@monta/core';
+import { lastStep, ofWay, perfettoPieces } from '@monta/core/trace';
+import type { ByteText } from '@monta/runtime';
+import { firstCard } from '@monta/runtime/device/cuda/bindings';
+import { unigramCrossEntropy } from '@monta/runtime/train';
 import { fillReport, renderReport, type RunFacts, type RunReport } from '@monta/views';
 import { hasOwnNetwork, onCards } from '../config/backend-config.js';
 import { trainConfigDocument } from '../config/train-config.js';

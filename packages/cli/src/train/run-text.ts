@@ -1,16 +1,10 @@
 /** What a training run says to people: the job, the plan, the result. */
-import {
-  clusterSummary,
-  formatBytes,
-  formatInteger,
-  formatLayout,
-  formatPercent,
-  formatSeconds,
-  maxOf,
-  networkShare,
-  turnsConfidence,
-  type RunPlan,
-} from '@monta/core';
+import type { RunPlan } from '@monta/core';
+import { formatBytes, formatInteger, formatPercent, formatSeconds, maxOf } from '@monta/core/units';
+import { clusterSummary } from '@monta/core/cluster';
+import { formatLayout } from '@monta/core/layout';
+import { turnsConfidence } from '@monta/core/schedule';
+import { networkShare } from '@monta/core/plan';
 import { comparisonText, memoryError, strategyOf, type RunReport } from '@monta/views';
 import { hasOwnNetwork } from '../config/backend-config.js';
 import type { Console } from '../output/console.js';

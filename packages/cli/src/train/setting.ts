@@ -1,6 +1,7 @@
 /** What a training run stands on here: its configuration and this machine. */
 import { availableParallelism, cpus } from 'node:os';
-import { trainingSetting, type TrainingSetting } from '@monta/core';
+import type { TrainingSetting } from '@monta/core';
+import { trainingSetting } from '@monta/core/plan';
 import { hasOwnNetwork } from '../config/backend-config.js';
 import type { TrainConfig } from '../config/train-config.js';
 

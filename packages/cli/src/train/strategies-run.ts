@@ -3,18 +3,11 @@
  * block of steps in another way continues the same training.
  */
 import { mkdirSync } from 'node:fs';
-import {
-  lastTurn,
-  type Overlap,
-  turnsOf,
-  wayOfStep,
-  type PlannedStrategy,
-  type RunPlan,
-  type Strategy,
-  type Turns,
-  settingStep,
-} from '@monta/core';
-import { train, type Launcher, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
+import type { Overlap, PlannedStrategy, RunPlan, Strategy, Turns } from '@monta/core';
+import { lastTurn, turnsOf, wayOfStep } from '@monta/core/schedule';
+import { settingStep } from '@monta/core/plan';
+import type { Launcher, TrainJob, TrainReport, TrainResult } from '@monta/runtime';
+import { train } from '@monta/runtime/train';
 import type { Setting } from './setting.js';
 
 export interface RunResult {

@@ -2,8 +2,10 @@
  * Training steps before the run, of what the model cannot tell apart. Dispatchers give the same numbers, so nothing but
  * time depends on it.
  */
-import { trialRounds, type OpenPlan } from '@monta/core';
-import { tryStrategies, type Launcher } from '@monta/runtime';
+import type { OpenPlan } from '@monta/core';
+import { trialRounds } from '@monta/core/plan';
+import type { Launcher } from '@monta/runtime';
+import { tryStrategies } from '@monta/runtime/train';
 import type { Setting } from './setting.js';
 import { jobOf } from './strategies-run.js';
 

@@ -13,7 +13,7 @@ import {
   writeCalibration,
   writePerfetto,
 } from '@monta/core';
-import { convertCheckpoint, inspectCheckpoint } from '@monta/runtime';
+import { convertCheckpoint, inspectCheckpoint } from '@monta/runtime/checkpoint';
 import { loadCluster, loadModel } from '#cli/inputs.js';
 import { readMeasurementFile } from '#cli/calibrate/read-measurements.js';
 import { readTextFile } from '#cli/files.js';

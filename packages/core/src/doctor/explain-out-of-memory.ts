@@ -11,7 +11,7 @@ import {
   type StageMemory,
 } from '../memory/index.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
-import { formatBytes, formatInteger } from '../units/index.js';
+import { formatBytes } from '../units/index.js';
 import { allocatorRequest, type OutOfMemory } from './out-of-memory.js';
 
 /** A tensor of the step whose size is that of the request. */
@@ -202,10 +202,4 @@ export function explainOutOfMemory(message: OutOfMemory, setting: MemorySetting)
     causes: found.length > 0 ? found : [unknownCause(compared)],
     imbalance,
   };
-}
-
-/** `moe.backward of layer 5, micro-batch 2`. */
-export function peakText({ peak }: StageMemory): string {
-  const layer = peak.layer < 0 ? '' : ` of layer ${formatInteger(peak.layer)}`;
-  return `${peak.template}${layer}, micro-batch ${formatInteger(peak.microBatch)}`;
 }

@@ -2,7 +2,6 @@ export {
   type Candidate as AllocationCandidate,
   explainOutOfMemory,
   type OutOfMemoryExplanation,
-  peakText,
   stageOfMessage,
 } from './explain-out-of-memory.js';
 export { looksNcclLog, type NcclLog, readNcclLog } from './nccl-log.js';

@@ -40,4 +40,4 @@ export { readCluster } from '../cluster/index.js';
 export { readModel } from '../model/index.js';
 export { writePerfetto } from '../trace/index.js';
 export { InputError } from '../units/index.js';
-export type { PlanComparison, PlanDocument, PricedPlan } from '../plan/index.js';
+export type { PlanComparison, PlanDocument, PricedPlan } from '../plan/document/index.js';

@@ -1,16 +1,17 @@
 /** Whether a step fits, and what takes the memory. */
 import {
   checkImbalance,
+  fitOf,
   megatronModules,
   overheadsOf,
   stageMemory,
   type MegatronModule,
+  type MemoryFit,
   type MemorySetting,
   type PrecisionName,
   type SharingName,
   type StageMemory,
 } from '../memory/index.js';
-import { fitOf, type MemoryFit } from '../plan/index.js';
 import { recomputeModules, type RecomputeModule } from '../schedule/index.js';
 import { InputError } from '../units/index.js';
 import { clusterOf, stepOf, type LayerQuestion } from './subject.js';

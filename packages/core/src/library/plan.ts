@@ -2,25 +2,21 @@
 import { deviceCount } from '../cluster/index.js';
 import { exportOfSetting, exportPlan as exportFlags, type ExportTarget } from '../frameworks/index.js';
 import { parseLayout, type Layout } from '../layout/index.js';
+import { comparePlans, planDocument, pricedPlan, readPlan as readDocument } from '../plan/document/index.js';
+import type { PlanComparison, PricedPlan } from '../plan/document/index.js';
 import {
-  comparePlans,
   EstimateModel,
   fewerNodes,
   noPlan,
   parseAllowed,
-  planDocument,
   planFacts,
   planProblem,
-  pricedPlan,
-  readPlan as readDocument,
   Search,
   sensitivities,
   type AxisName,
   type Bounds,
   type FrameworkName,
-  type PlanComparison,
   type PlanProblem,
-  type PricedPlan,
 } from '../plan/index.js';
 import { checkedWorkload, clusterOf, modelOf, namesOf, type Subject, type Workload } from './subject.js';
 

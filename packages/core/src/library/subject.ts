@@ -2,8 +2,8 @@
 import { deviceCount, getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { checkModelLayout, checkSequence, occupiedBy, parseLayout, placedOn, type Layout } from '../layout/index.js';
-import { getModel, type MoeModel } from '../model/index.js';
-import { usualSequence, type Workload as LayerWorkload } from '../plan/index.js';
+import { getModel, usualSequence, type MoeModel } from '../model/index.js';
+import type { Workload as LayerWorkload } from '../plan/index.js';
 import type { Routing } from '../routing/index.js';
 import { inChunks, moeShape, namedStrategies, type StepShape, type Strategy } from '../schedule/index.js';
 import { InputError } from '../units/index.js';

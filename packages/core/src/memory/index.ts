@@ -44,3 +44,13 @@ export { publishedPeaks, type PublishedPeak } from './published-peaks.js';
 export { familyOfPeak, leaveRulesOut, type RulesLeftOut } from './leave-rules-out.js';
 export { deepSeekBreakdown, type BreakdownPart } from './published-breakdown.js';
 export { predictPublished, type PredictedPeak } from './predict-published.js';
+export {
+  fitOf,
+  fitsClosed,
+  nearestFit,
+  oneBehindAnother,
+  roomForPairs,
+  withPassesInPairs,
+  type MemoryFit,
+} from './fit.js';
+export { peakText } from './peak-text.js';

@@ -13,3 +13,4 @@ export { furtherModels, modelPresets } from './presets.js';
 export { getModel } from './names.js';
 export { readHfConfig } from './huggingface.js';
 export { modelFrom, readModel } from './read.js';
+export { usualSequence } from './usual-sequence.js';

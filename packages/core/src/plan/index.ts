@@ -19,15 +19,6 @@ export {
   withEtp,
 } from './choose.js';
 export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
-export {
-  fitOf,
-  fitsClosed,
-  nearestFit,
-  oneBehindAnother,
-  roomForPairs,
-  withPassesInPairs,
-  type MemoryFit,
-} from './fit.js';
 export { choiceName, findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { chooseStepOverlap } from './choose-step-overlap.js';
@@ -62,7 +53,6 @@ export {
   type PlanProblem,
   type PlanQuestion,
   planProblem,
-  usualSequence,
 } from './space/index.js';
 export {
   type Candidate as PlanCandidate,
@@ -96,19 +86,6 @@ export {
   tieShare,
   usuallyJudged,
 } from './report/index.js';
-export {
-  comparePlans,
-  dispatchOf,
-  isPlanDocument,
-  type PlanComparison,
-  planDocument,
-  type PlanDocument,
-  planJsonSchema,
-  pricedPlan,
-  type PricedPlan,
-  readPlan,
-  settingOfPlan,
-} from './document/index.js';
 export { type RunSimulation, simulateRun } from './simulate-run.js';
 export type { TierBytes } from './tier-bytes.js';
 export { type NotSimulated, simulateSetting, stepOfSetting } from './simulated-setting.js';
@@ -122,3 +99,4 @@ export {
 } from './against-simulation.js';
 export { againstAll, againstRandom, type HeldAgainst, type SmallSpace } from './against-random.js';
 export { estimatedAnew, plansToJudge, searchToJudge } from './judged-search.js';
+export { dispatchOf } from './dispatch-of.js';

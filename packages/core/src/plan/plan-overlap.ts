@@ -8,7 +8,7 @@ import type { MemorySetting } from '../memory/index.js';
 import { moeShape, type StepOverlap, type StepShape } from '../schedule/step-shape.js';
 import { chooseDispatch } from './choose.js';
 import { withOverlap } from './choose-overlap.js';
-import { roomForPairs } from './fit.js';
+import { roomForPairs } from '../memory/index.js';
 import { simulateRun, type RunSimulation } from './simulate-run.js';
 
 /** A step with the dispatcher of its plan, in chunks and with kinds of overlap of its own. */

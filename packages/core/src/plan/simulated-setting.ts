@@ -9,7 +9,7 @@ import { precisions, sharingRules } from '../memory/index.js';
 import { stateSharing } from '../memory/states.js';
 import { inChunks, namedStrategies, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
-import { dispatchOf } from './document/write-plan.js';
+import { dispatchOf } from './dispatch-of.js';
 import type { PlanOverlap, PlanOverlaps } from './plan-overlap.js';
 import { simulateRun, type RunSimulation } from './simulate-run.js';
 

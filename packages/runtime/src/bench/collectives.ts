@@ -1,5 +1,5 @@
 /** How fast the local backend moves bytes, beside a plain copy of as many bytes by one thread. */
-import { median } from '@monta/core';
+import { median } from '@monta/core/units';
 import { builtModule } from '../launch/built-module.js';
 import { launchLocal } from '../launch/launch-local.js';
 

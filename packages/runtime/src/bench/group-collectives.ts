@@ -3,7 +3,9 @@
  * a kind run at once, as the ranks of a layout run them. Sizes are counted as nccl-tests does.
  */
 import { allGroups, groupKinds, isPlaced, nodeOf } from '@monta/core/layout';
-import { maxOf, worldSize, type Group, type Lane, type Layout, type MeasuredOp } from '@monta/core';
+import type { Group, Lane, Layout, MeasuredOp } from '@monta/core';
+import { maxOf } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
 import type { Launcher } from '../launch/index.js';
 
 /** The groups of a kind: together they hold every rank once. */

@@ -5,7 +5,7 @@
  */
 import type { Launcher } from '../launch/index.js';
 import type { Exchange, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 export interface ExchangesRequest {
   readonly launcher: Launcher;

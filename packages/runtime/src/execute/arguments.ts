@@ -4,10 +4,9 @@
  */
 import { coordinates } from '@monta/core/layout';
 import { kernelSpec } from '@monta/core/schedule';
-import type { Body, BoundArgument, Layout, ProgramNode } from '@monta/core';
+import type { Body, BoundArgument, Layout, ProgramNode, RowOrder, RowPairs, Scope } from '@monta/core';
 import type { BoundArguments, StepArguments, TensorRun } from '../device/kernel-arguments.js';
 import type { LayerRouting, ReturnedRequest, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
-import type { RowOrder, RowPairs, Scope } from '@monta/core';
 
 type KernelBody = Extract<Body, { kind: 'kernel' }>;
 

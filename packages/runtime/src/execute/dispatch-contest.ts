@@ -3,7 +3,10 @@
  * checked, those that a plan would try for as many runs as it would, all once more, and then those near the fastest
  * again and again. Always in turns, many layers in one launch, each layer's figures told as soon as they are there.
  */
-import { layerPasses, maxOf, worldSize, type MoeShape, type Routing, type Strategy } from '@monta/core';
+import type { MoeShape, Routing, Strategy } from '@monta/core';
+import { maxOf } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import { layerPasses } from '@monta/core/plan';
 import { localLauncher, type Launcher, type LaunchOptions } from '../launch/index.js';
 import type { DispatchRun } from './dispatch-executor.js';
 import { measurement, type DispatchMeasurement, type DispatchRankResult } from './measure-dispatch.js';

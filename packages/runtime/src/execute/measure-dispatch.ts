@@ -1,5 +1,7 @@
 /** Measures dispatch and combine on the ranks of a launcher. */
-import { worldSize, type MoeShape, type Routing, type Span, type Strategy, maxOf } from '@monta/core';
+import type { MoeShape, Routing, Span, Strategy } from '@monta/core';
+import { maxOf } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
 import { localLauncher, type Launcher, type LaunchOptions } from '../launch/index.js';
 import type { DispatchRun } from './dispatch-executor.js';
 

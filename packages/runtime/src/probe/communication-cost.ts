@@ -4,22 +4,10 @@
  * that is under way on the host, and a delay, which does not. A third is needed where bytes leave the host: the core
  * time that the network's protocol takes for each.
  */
-import {
-  costModel,
-  hostInputs,
-  InputError,
-  routedBinding,
-  simulatePass,
-  type Binding,
-  type Cluster,
-  type HostCores,
-  type KernelRate,
-  type LayerPass,
-  type MoeShape,
-  type Strategy,
-  type Workload,
-  minOf,
-} from '@monta/core';
+import type { Binding, Cluster, HostCores, KernelRate, LayerPass, MoeShape, Strategy, Workload } from '@monta/core';
+import { InputError, minOf } from '@monta/core/units';
+import { costModel, hostInputs } from '@monta/core/cost';
+import { routedBinding, simulatePass } from '@monta/core/plan';
 
 /** A dispatch with uniform routing, and how long it took. */
 export interface TimedDispatch {

@@ -2,7 +2,9 @@
  * Measures what communication costs the ranks of a launcher, on dispatches of a layer's layout: some that move next to
  * nothing, and some of given volumes.
  */
-import { dispatchProgram, median, type KernelRate, type MoeShape, type Strategy } from '@monta/core';
+import type { KernelRate, MoeShape, Strategy } from '@monta/core';
+import { median } from '@monta/core/units';
+import { dispatchProgram } from '@monta/core/schedule';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../execute/measure-dispatch.js';
 import type { Launcher } from '../launch/index.js';

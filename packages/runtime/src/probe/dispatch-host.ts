@@ -2,18 +2,8 @@
  * What the host adds to a dispatch besides links and kernels, read off the spans of programs that move next to nothing,
  * and how many bytes a second its mover carries, read off a transfer through a network that is faster than any mover.
  */
-import {
-  median,
-  type Cluster,
-  type MoeShape,
-  type Operation,
-  type Program,
-  type Span,
-  type Strategy,
-  type Template,
-  maxOf,
-  minOf,
-} from '@monta/core';
+import type { Cluster, MoeShape, Operation, Program, Span, Strategy, Template } from '@monta/core';
+import { maxOf, median, minOf } from '@monta/core/units';
 import { measureDispatch } from '../execute/measure-dispatch.js';
 import type { SchedulerOptions } from '../comm/local/packet-scheduler.js';
 

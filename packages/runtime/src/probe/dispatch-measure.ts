@@ -1,25 +1,19 @@
 /** Runs variants of a dispatch on real ranks in one job, and lays prediction and bound beside every case. */
-import {
-  dispatchProgram,
-  expertInput,
-  feedersOf,
-  median,
-  spanLabel,
-  layerPasses,
-  probedStrategies,
-  type Cluster,
-  type CollectiveCurves,
-  type DispatchVariant,
-  type HeldBy,
-  type LayerPass,
-  type MoeShape,
-  type Routing,
-  type Strategy,
-  type TierBytes,
-  type Workload,
-  maxOf,
-  minOf,
+import type {
+  Cluster,
+  CollectiveCurves,
+  DispatchVariant,
+  HeldBy,
+  LayerPass,
+  MoeShape,
+  Routing,
+  Strategy,
+  TierBytes,
+  Workload,
 } from '@monta/core';
+import { maxOf, median, minOf } from '@monta/core/units';
+import { dispatchProgram, expertInput, feedersOf, spanLabel } from '@monta/core/schedule';
+import { layerPasses, probedStrategies } from '@monta/core/plan';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../execute/measure-dispatch.js';
 import { probeDispatchKernels } from './dispatch-kernels.js';

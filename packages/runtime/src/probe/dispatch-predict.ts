@@ -2,37 +2,30 @@
  * Predicts dispatches that are measured: the simulator runs the very same program, bound to the counts that were
  * exchanged.
  */
-import {
-  costModel,
-  dispatchProgram,
-  exchangesPicks,
-  groupNumber,
-  GroupRouting,
-  RoutingBinding,
-  fabricOf,
-  groupMembers,
-  hostInputs,
-  median,
-  passPrice,
-  simulatePass,
-  InputError,
-  type Binding,
-  type Cluster,
-  type CollectiveCurves,
-  type CostModel,
-  type HostCores,
-  type KernelRate,
-  type LayerPass,
-  type MoeShape,
-  type Operation,
-  type PassPrice,
-  type Routing,
-  type SourcePicks,
-  type Strategy,
-  type Trace,
-  type Workload,
-  maxOf,
+import type {
+  Binding,
+  Cluster,
+  CollectiveCurves,
+  CostModel,
+  HostCores,
+  KernelRate,
+  LayerPass,
+  MoeShape,
+  Operation,
+  PassPrice,
+  Routing,
+  SourcePicks,
+  Strategy,
+  Trace,
+  Workload,
 } from '@monta/core';
+import { InputError, maxOf, median } from '@monta/core/units';
+import { groupMembers, groupNumber } from '@monta/core/layout';
+import { GroupRouting } from '@monta/core/routing';
+import { dispatchProgram, exchangesPicks, RoutingBinding } from '@monta/core/schedule';
+import { fabricOf } from '@monta/core/traffic';
+import { costModel, hostInputs } from '@monta/core/cost';
+import { passPrice, simulatePass } from '@monta/core/plan';
 import type { DispatchMeasurement } from '../execute/measure-dispatch.js';
 import { groupPicks } from '../execute/sample-picks.js';
 import { hostOverheads, type HostOverheads } from './dispatch-host.js';

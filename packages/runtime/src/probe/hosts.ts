@@ -2,7 +2,8 @@
  * The real network of hosts over MPI, and what the cores of their machines do for it, as the simulator wants to know
  * them.
  */
-import { InputError, type Cluster, type HostCores, type Tier } from '@monta/core';
+import type { Cluster, HostCores, Tier } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import type { Launcher } from '../launch/index.js';
 import { probeNetwork, type NetworkProbeResult } from './network.js';
 

@@ -5,7 +5,9 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, isTrained, type MoeModel, type Parameter } from '@monta/core';
+import type { MoeModel, Parameter } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { isTrained } from '@monta/core/schedule';
 import { HuggingFaceFolder, SafetensorsFile } from '../checkpoint/index.js';
 import { tensorPlaces } from '../checkpoint/hugging-face-names.js';
 import { readPlaced } from '../checkpoint/placed-tensor.js';

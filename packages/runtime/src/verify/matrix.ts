@@ -1,5 +1,7 @@
 /** What a verification of many layouts runs: layouts of 1, 2, 4 and 8 ranks, and on each what serves it. */
-import { parseLayout, searchedHalves, unsupportedStrategy, worldSize, type Layout, type Strategy } from '@monta/core';
+import type { Layout, Strategy } from '@monta/core';
+import { parseLayout, worldSize } from '@monta/core/layout';
+import { searchedHalves, unsupportedStrategy } from '@monta/core/schedule';
 
 /** TP, EP, ETP, DP and mixtures, sequence parallelism on and off. */
 export const verifiedLayouts: readonly string[] = [

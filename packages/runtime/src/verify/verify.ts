@@ -1,13 +1,6 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
-import {
-  checkModelLayout,
-  checkRunLayout,
-  worldSize,
-  type Layout,
-  type MoeModel,
-  type Payload,
-  type Strategy,
-} from '@monta/core';
+import type { Layout, MoeModel, Payload, Strategy } from '@monta/core';
+import { checkModelLayout, checkRunLayout, worldSize } from '@monta/core/layout';
 import { greatestCommonDivisor } from '@monta/core/units';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import { compareRounded, fp8Tolerances, roundedTolerances } from './compare-rounded.js';

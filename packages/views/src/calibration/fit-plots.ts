@@ -2,7 +2,9 @@
  * Plots of fitted series: bus bandwidth over size, measured points and the curve through them, one plot per set of
  * ranks.
  */
-import { busBytesPerSecond, curveOf, formatBandwidth, formatBytes, type SeriesFit } from '@monta/core';
+import type { SeriesFit } from '@monta/core';
+import { formatBandwidth, formatBytes } from '@monta/core/units';
+import { busBytesPerSecond, curveOf } from '@monta/core/cost';
 import { lineChart, type LineSeries } from '../plots/line-chart.js';
 
 export interface FitPlot {

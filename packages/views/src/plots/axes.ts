@@ -4,7 +4,7 @@
  */
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { coordinate, element, estimateTextWidth, fill, fontSize, label, line, seriesRole, type Role } from '../svg.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 export interface Axis {
   /** What is shown, with its unit if the tick labels hold none: `loss, nat per byte`. */

@@ -15,7 +15,7 @@ import {
   type Scale,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from '../svg.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 export interface BarRow {
   readonly name: string;

@@ -11,7 +11,7 @@ import {
   type Scale,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 export interface HeatMap {
   readonly title?: string;

@@ -1,36 +1,23 @@
 /** Fills the report of a run from its setting, plan and what it measured. */
-import {
-  roundSeconds,
-  clusterSummary,
-  compareTraces,
-  compareTurns,
-  countParameters,
-  deviceCount,
-  formatCount,
-  formatLayout,
-  formatSeconds,
-  laneSeconds,
-  lastStep,
-  maxOf,
-  ofRank,
-  ofWay,
-  quantile,
-  rankMemory,
-  runBytes,
-  settingStep,
-  stepBytes,
-  stepTokens,
-  turnsConfidence,
-  type MoeModel,
-  type PlannedStrategy,
-  type RunPlan,
-  type StepBytes,
-  type StepShape,
-  type TimedStep,
-  type Trace,
-  type TrainingSetting,
-  type Turns,
+import type {
+  MoeModel,
+  PlannedStrategy,
+  RunPlan,
+  StepBytes,
+  StepShape,
+  TimedStep,
+  Trace,
+  TrainingSetting,
+  Turns,
 } from '@monta/core';
+import { formatCount, formatSeconds, maxOf, quantile } from '@monta/core/units';
+import { clusterSummary, deviceCount } from '@monta/core/cluster';
+import { countParameters } from '@monta/core/model';
+import { formatLayout } from '@monta/core/layout';
+import { compareTurns, roundSeconds, stepTokens, turnsConfidence } from '@monta/core/schedule';
+import { rankMemory } from '@monta/core/memory';
+import { compareTraces, laneSeconds, lastStep, ofRank, ofWay } from '@monta/core/trace';
+import { runBytes, settingStep, stepBytes } from '@monta/core/plan';
 import { expertLoad, type StepLoad } from './expert-load.js';
 import type { RunReport, StrategyRun } from './run-report.js';
 import { stepsOfWay, stepTimes } from './ways.js';

@@ -1,5 +1,5 @@
 /** The report of a run as one HTML page that needs nothing else: no network, no script, no other file. */
-import { formatBytes, formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core';
+import { formatBytes, formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core/units';
 import { escapeXml as escape } from '../svg.js';
 import { timelineSvg } from '../timeline/timeline.js';
 import { figure } from './figure.js';

@@ -4,7 +4,8 @@
  * token.
  */
 
-import { maxOf, type Lane, type LaneSeconds, type StepBytes, type TurnsComparison } from '@monta/core';
+import type { Lane, LaneSeconds, StepBytes, TurnsComparison } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 import type { TimelinePanel } from '../timeline/timeline.js';
 
 /** How a number came about. Nothing emulated is ever called measured without saying so. */

@@ -1,5 +1,6 @@
 /** The plots of the report, each made of one part of the run's data and drawn in a given width (px). */
-import { formatBytes, formatInteger, formatSeconds, type LaneSeconds } from '@monta/core';
+import type { LaneSeconds } from '@monta/core';
+import { formatBytes, formatInteger, formatSeconds } from '@monta/core/units';
 import { barChart } from '../plots/bar-chart.js';
 import { heatMap } from '../plots/heat-map.js';
 import { lineChart, type LineSeries } from '../plots/line-chart.js';

@@ -1,5 +1,6 @@
 /** From what a run measured to the figures of each of its ways. */
-import { wayOfStep, type TimedStep, type Turns } from '@monta/core';
+import type { TimedStep, Turns } from '@monta/core';
+import { wayOfStep } from '@monta/core/schedule';
 
 /** Steps of a run: how many there were, of a long run those that were kept, and every one that was taken by turns. */
 export interface RunSteps {

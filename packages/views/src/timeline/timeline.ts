@@ -2,7 +2,9 @@
  * A timeline of lanes as a self-contained SVG: one panel per trace on a common time axis, one row per lane, ranks under
  * one another.
  */
-import { formatBytes, formatSeconds, spanLanes, type Span, type Trace } from '@monta/core';
+import type { Span, Trace } from '@monta/core';
+import { formatBytes, formatSeconds } from '@monta/core/units';
+import { spanLanes } from '@monta/core/trace';
 import { heading, plotMargin, type LegendItem } from '../plots/axes.js';
 import {
   defaultWidth,

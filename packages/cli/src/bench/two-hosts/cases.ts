@@ -3,21 +3,10 @@
  * then every strategy and chunk count measured. The fastest few and what the plan took are measured again, in many more
  * rounds: the fastest of a hundred ways in a few rounds is fast by luck.
  */
-import {
-  searchedHalves,
-  chooseDispatch,
-  closeShare,
-  fixedStrategies,
-  halvesName,
-  InputError,
-  median,
-  type Strategy,
-  dispatchVariants,
-  probedStrategies,
-  type LayerPass,
-  type DispatchVariant,
-  maxOf,
-} from '@monta/core';
+import type { DispatchVariant, LayerPass, Strategy } from '@monta/core';
+import { InputError, maxOf, median } from '@monta/core/units';
+import { fixedStrategies, halvesName, searchedHalves } from '@monta/core/schedule';
+import { chooseDispatch, closeShare, dispatchVariants, probedStrategies } from '@monta/core/plan';
 import {
   probeDispatchKernels,
   type Launcher,

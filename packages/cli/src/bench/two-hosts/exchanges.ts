@@ -1,15 +1,8 @@
 /** The exchange of a dispatch half without its kernels: measured between the hosts, and predicted from their links. */
-import {
-  inChunks,
-  InputError,
-  median,
-  namedStrategies,
-  routedBinding,
-  simulatePass,
-  type KernelRate,
-  maxOf,
-  minOf,
-} from '@monta/core';
+import type { KernelRate } from '@monta/core';
+import { InputError, maxOf, median, minOf } from '@monta/core/units';
+import { inChunks, namedStrategies } from '@monta/core/schedule';
+import { routedBinding, simulatePass } from '@monta/core/plan';
 import {
   measureExchanges,
   type Exchange,

@@ -1,5 +1,6 @@
 /** The two hosts of the bench, what was measured of them before any case, and the shapes that run on them. */
-import { inChunks, namedStrategies, type Cluster, type Layout, type MoeShape } from '@monta/core';
+import type { Cluster, Layout, MoeShape } from '@monta/core';
+import { inChunks, namedStrategies } from '@monta/core/schedule';
 import {
   probeCommunication,
   probeHosts,

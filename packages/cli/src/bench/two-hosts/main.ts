@@ -35,7 +35,7 @@ import type {
   RoutingKind,
   TwoHostsResult,
 } from './types.js';
-import { appendAll } from '@monta/core';
+import { appendAll } from '@monta/core/units';
 
 const { values: flags } = parseArgs({
   options: {

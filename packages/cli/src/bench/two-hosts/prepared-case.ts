@@ -1,6 +1,6 @@
 /** What is known of a case before it is measured. */
 import { type MachineProbe } from '@monta/runtime';
-import { type Candidate, type Strategy, type Workload, type DispatchVariant } from '@monta/core';
+import type { Candidate, DispatchVariant, Strategy, Workload } from '@monta/core';
 import type { RoutingKind } from './types.js';
 
 /** One volume and routing, before anything of it was measured but its kernels. */

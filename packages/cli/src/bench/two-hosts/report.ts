@@ -1,5 +1,5 @@
 /** The two-host bench as tables in Markdown, for terminals and for the page alike. */
-import { formatBandwidth, formatSeconds, median, quantile, maxOf, minOf } from '@monta/core';
+import { formatBandwidth, formatSeconds, maxOf, median, minOf, quantile } from '@monta/core/units';
 import type {
   CaseResult,
   CostResult,

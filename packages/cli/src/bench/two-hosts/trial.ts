@@ -2,7 +2,8 @@
  * What the model cannot tell apart is tried before it is chosen: the ways that it predicts close to the best run for a
  * few seconds, and predictions and runs together decide. What is measured of a case afterwards is measured anew.
  */
-import { judgeWays, type Candidate, type Strategy, layerPasses, type LayerPass } from '@monta/core';
+import type { Candidate, LayerPass, Strategy } from '@monta/core';
+import { judgeWays, layerPasses } from '@monta/core/plan';
 import type { Launcher } from '@monta/runtime';
 import type { PreparedCase, SettledCase } from './prepared-case.js';
 import { measureCases, passRuns, turnsFor } from './turns.js';

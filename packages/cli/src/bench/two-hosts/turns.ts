@@ -1,5 +1,7 @@
 /** Runs variants of cases on the ranks, in turns, and checks what they compute. */
-import { halvesName, layerPasses, type DispatchVariant } from '@monta/core';
+import type { DispatchVariant } from '@monta/core';
+import { halvesName } from '@monta/core/schedule';
+import { layerPasses } from '@monta/core/plan';
 import { measureInTurns, type DispatchMeasurement, type Launcher, type RepeatedJob } from '@monta/runtime';
 import type { PreparedCase } from './prepared-case.js';
 

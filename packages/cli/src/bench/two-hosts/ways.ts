@@ -1,6 +1,7 @@
 /** Ways through a layer: halves, which are the same in both passes, and chunk counts, which are not. */
-import { halvesName, layerPasses, type LayerPass, type DispatchVariant } from '@monta/core';
-import type { Strategy } from '@monta/core';
+import type { DispatchVariant, LayerPass, Strategy } from '@monta/core';
+import { halvesName } from '@monta/core/schedule';
+import { layerPasses } from '@monta/core/plan';
 import type { Way } from './types.js';
 
 /** A way's time, where both its passes are known. */

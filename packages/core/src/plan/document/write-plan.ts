@@ -7,7 +7,6 @@ import {
   hostOf,
   microBatchesOf,
   runSetting,
-  type DispatchKind,
   type PipelineSchedule,
   type RunSetting,
 } from '../../estimate/index.js';
@@ -25,14 +24,8 @@ import type { Candidate, SearchResult } from '../search/search.js';
 import { InputError } from '../../units/errors.js';
 import type { PlanProblem } from '../space/problem.js';
 import { runsAs } from '../space/schedules.js';
+import { dispatchOf } from '../dispatch-of.js';
 import { planVersion, type PlanDocument } from './plan-document.js';
-
-/** Halves that move rows as a kind says. */
-export const dispatchOf = {
-  all_to_all: 'scattered',
-  deduplicated: 'deduplicated',
-  gathered: 'gathered',
-} as const satisfies Readonly<Record<DispatchKind, string>>;
 
 type Chosen = Omit<PlanDocument['runnersUp'][number], 'expected'>;
 

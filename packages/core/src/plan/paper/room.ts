@@ -2,7 +2,7 @@
 import { getCluster } from '../../cluster/index.js';
 import type { MemorySetting } from '../../memory/index.js';
 import { namedStrategies } from '../../schedule/index.js';
-import { fitOf, nearestFit, type MemoryFit } from '../fit.js';
+import { fitOf, nearestFit, type MemoryFit } from '../../memory/index.js';
 import { centralAssumptions, llama, tpEight } from './claims.js';
 
 export interface PaperRoom {

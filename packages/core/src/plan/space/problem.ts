@@ -4,6 +4,7 @@ import type { Layout } from '../../layout/layout.js';
 import type { ComputePrecision, PipelineSchedule, RunSetting, Stack } from '../../estimate/index.js';
 import { checkImbalance } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
+import { usualSequence } from '../../model/usual-sequence.js';
 import type { Bounds } from './bounds.js';
 import type { FrameworkName } from './frameworks.js';
 
@@ -56,11 +57,7 @@ export interface PlanQuestion extends Pick<PlanProblem, 'model' | 'cluster'> {
   readonly framework?: FrameworkName | undefined;
 }
 
-const [longestUsual, leastBatch] = [4096, 256];
-
-/** Tokens of a sequence where nobody says: 4,096, or what the model allows if that is less. */
-export const usualSequence = ({ maxPositions }: Pick<MoeModel, 'maxPositions'>): number =>
-  Math.min(longestUsual, maxPositions ?? longestUsual);
+const leastBatch = 256;
 
 /** The problem that a question poses, with the defaults that every way of asking shares. Throws `InputError`. */
 export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanProblem {

@@ -5,7 +5,7 @@ import { CudaMoeLayer, expertFlops, weightElements, type MoeLayerShape } from '.
 import { peerNames, Peers, type PeerAnswer, type PeerName } from './peers.js';
 import { PieceClock, type PieceTime } from './layer-pieces.js';
 import { fillRandom } from './timing.js';
-import { minOf } from '@monta/core';
+import { minOf } from '@monta/core/units';
 
 const tokens = 8192;
 const common = { tokens, renormalise: true };

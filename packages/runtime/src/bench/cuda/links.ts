@@ -2,7 +2,7 @@
  * Collectives over every group of a layout, and every way to dispatch one layer after a calibration of links, over
  * NCCL: four ranks as two nodes, on as many cards as there are.
  */
-import { formatLayout, parseLayout } from '@monta/core';
+import { formatLayout, parseLayout } from '@monta/core/layout';
 import { boundedLauncher, withinTime } from '../../launch/bounded-launcher.js';
 import { cardsCluster, cardsHere } from '../../launch/cards.js';
 import { ncclLauncher } from '../../launch/launcher.js';

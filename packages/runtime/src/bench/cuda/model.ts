@@ -7,16 +7,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import {
-  inChunks,
-  namedStrategies,
-  parameters,
-  Random,
-  readHfConfig,
-  trainingFlopsPerToken,
-  type Span,
-  type StepShape,
-} from '@monta/core';
+import type { Span, StepShape } from '@monta/core';
+import { Random } from '@monta/core/units';
+import { readHfConfig, trainingFlopsPerToken } from '@monta/core/model';
+import { inChunks, namedStrategies, parameters } from '@monta/core/schedule';
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { CudaDevice } from '../../device/cuda/cuda-device.js';

@@ -2,7 +2,10 @@
  * The part of a GPU run that needs several cards of one host: TP over all of them (eight at most) x EP=2 as two virtual
  * nodes, links of the cards inside and the loopback between; narrower TP beside it; and EP inside one node.
  */
-import { getModel, parseLayout, trialRounds, type Cluster, type MoeModel } from '@monta/core';
+import type { Cluster, MoeModel } from '@monta/core';
+import { getModel } from '@monta/core/model';
+import { parseLayout } from '@monta/core/layout';
+import { trialRounds } from '@monta/core/plan';
 import {
   choiceCases,
   insideCases,

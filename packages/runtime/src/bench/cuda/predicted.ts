@@ -2,7 +2,8 @@
  * A training step on one card as it is predicted, after kernels were timed in steps of one layer, and as it is
  * measured: as a whole, a MoE layer of it, and kernel by kernel.
  */
-import { costModel, predictStep } from '@monta/core';
+import { costModel } from '@monta/core/cost';
+import { predictStep } from '@monta/core/plan';
 import { cardsCluster } from '../../launch/cards.js';
 import { probeStepKernels } from '../../probe/index.js';
 import { kernelSeconds, modelStep, runMonta, tokensOf } from './model.js';

@@ -2,7 +2,8 @@
  * Every launch of a training step twice: on the CPU, and from the same operands and arguments on the card. Which kernel
  * differs shows at once, before errors of one become inputs of the next.
  */
-import { kernels, type KernelName, type MoeModel } from '@monta/core';
+import type { KernelName, MoeModel } from '@monta/core';
+import { kernels } from '@monta/core/schedule';
 import { CpuDevice } from '../../device/cpu/index.js';
 import { cpuKernels } from '../../device/cpu/kernels/index.js';
 import type { CpuKernelCall, CpuKernels } from '../../device/cpu/kernel-call.js';

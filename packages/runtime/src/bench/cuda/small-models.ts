@@ -1,5 +1,7 @@
 /** Small models of every family, for what is compared between the CPU and a card. */
-import { inChunks, namedStrategies, readHfConfig, strategyLabel, type MoeModel, type StepShape } from '@monta/core';
+import type { MoeModel, StepShape } from '@monta/core';
+import { readHfConfig } from '@monta/core/model';
+import { inChunks, namedStrategies, strategyLabel } from '@monta/core/schedule';
 
 const sizes = {
   vocab_size: 1024,

@@ -2,7 +2,8 @@
  * The same program on the CPU and on the card: small models from one seed, one rank, fp32, the same tokens; their
  * curves must agree.
  */
-import { maxOf, Random, type Layout, type MoeModel, type StepShape, type Strategy } from '@monta/core';
+import type { Layout, MoeModel, StepShape, Strategy } from '@monta/core';
+import { maxOf, Random } from '@monta/core/units';
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
 import { CpuDevice } from '../../device/cpu/index.js';
 import { CudaContext } from '../../device/cuda/context.js';

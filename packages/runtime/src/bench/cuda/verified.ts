@@ -1,7 +1,7 @@
 /** `verify` on the card, of all models of a folder, in f32 and in bf16. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { inChunks, searchedHalves, strategyLabel, unsupportedStrategy } from '@monta/core';
+import { inChunks, searchedHalves, strategyLabel, unsupportedStrategy } from '@monta/core/schedule';
 import { boundedLauncher, OutOfTime } from '../../launch/bounded-launcher.js';
 import { cudaLauncher, type Launcher } from '../../launch/launcher.js';
 import { verify } from '../../verify/index.js';

@@ -1,5 +1,7 @@
 /** The layers on which the plan's choice is judged: of sizes, experts, layouts and routings with different winners. */
-import { dtypeBytes, formatLayout, parseLayout, type Layout, type MoeShape, type Routing } from '@monta/core';
+import type { Layout, MoeShape, Routing } from '@monta/core';
+import { formatLayout, parseLayout } from '@monta/core/layout';
+import { dtypeBytes } from '@monta/core/schedule';
 
 export interface NamedCase {
   readonly name: string;

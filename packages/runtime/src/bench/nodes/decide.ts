@@ -1,25 +1,9 @@
 /** What a plan takes for a layer before it is measured, and how that compares with all that was measured. */
-import {
-  chooseDispatch,
-  closePieces,
-  dispatchVariants,
-  fixedStrategies,
-  formatLayout,
-  halvesName,
-  InputError,
-  judgeWays,
-  layerPasses,
-  median,
-  minOf,
-  placedOn,
-  searchedHalves,
-  strategyLabel,
-  type DispatchVariant,
-  type LayerPass,
-  type Strategy,
-  type TriedPart,
-  type Workload,
-} from '@monta/core';
+import type { DispatchVariant, LayerPass, Strategy, TriedPart, Workload } from '@monta/core';
+import { InputError, median, minOf } from '@monta/core/units';
+import { formatLayout, placedOn } from '@monta/core/layout';
+import { fixedStrategies, halvesName, searchedHalves, strategyLabel } from '@monta/core/schedule';
+import { chooseDispatch, closePieces, dispatchVariants, judgeWays, layerPasses } from '@monta/core/plan';
 import { worstError, type ContestCase, type ContestResult, type ContestWay } from '../../execute/dispatch-contest.js';
 import { benchWorkload, bindingOf, predictPass } from '../../probe/dispatch-predict.js';
 import type { NamedCase } from './contest-cases.js';

@@ -1,26 +1,11 @@
 /** One layer over an emulated network, to scale: the ground is what probes of this machine tell, then a contest. */
 import { availableParallelism } from 'node:os';
-import {
-  chooseDispatch,
-  costModel,
-  dispatchVariants,
-  dtypeBytes,
-  emulationScale,
-  halvesName,
-  hostInputs,
-  InputError,
-  layerPasses,
-  maxOf,
-  placedOn,
-  probedStrategies,
-  worldSize,
-  type Cluster,
-  type DispatchVariant,
-  type EmulationScale,
-  type MoeShape,
-  type RecordedRouting,
-  type Routing,
-} from '@monta/core';
+import type { Cluster, DispatchVariant, EmulationScale, MoeShape, RecordedRouting, Routing } from '@monta/core';
+import { InputError, maxOf } from '@monta/core/units';
+import { placedOn, worldSize } from '@monta/core/layout';
+import { dtypeBytes, halvesName } from '@monta/core/schedule';
+import { costModel, hostInputs } from '@monta/core/cost';
+import { chooseDispatch, dispatchVariants, emulationScale, layerPasses, probedStrategies } from '@monta/core/plan';
 import { measureInTurns } from '../../execute/measure-dispatch.js';
 import { samplePicks } from '../../execute/sample-picks.js';
 import { emulatingLauncher } from '../../launch/index.js';

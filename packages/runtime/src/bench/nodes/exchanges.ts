@@ -2,7 +2,7 @@
  * What an exchange of a dispatch half takes between two nodes, without kernels: the ceiling of what slicing can gain is
  * `duplicated` over the bare AllToAll of the slice.
  */
-import { maxOf, median } from '@monta/core';
+import { maxOf, median } from '@monta/core/units';
 import type { Launcher } from '../../launch/index.js';
 import type { ExchangeTime } from '../exchange.js';
 import type { Exchange } from '../two-hosts-types.js';

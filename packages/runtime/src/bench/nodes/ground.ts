@@ -2,27 +2,12 @@
  * What a run over the ranks of a launcher is predicted from: links and collectives of every group of ranks, kernels,
  * and what ranks add to a pass, measured on them before. No layer that is measured afterwards goes into it.
  */
-import {
-  CalibrationLookup,
-  dispatchProgram,
-  dispatchVariants,
-  dtypeBytes,
-  fitCalibration,
-  layerPasses,
-  maxOf,
-  median,
-  placedOn,
-  priceKey,
-  probedStrategies,
-  type Cluster,
-  type CollectiveCurves,
-  type Layout,
-  type Measurement,
-  type MoeShape,
-  type Probe,
-  type Strategy,
-  type Tier,
-} from '@monta/core';
+import type { Cluster, CollectiveCurves, Layout, Measurement, MoeShape, Probe, Strategy, Tier } from '@monta/core';
+import { maxOf, median } from '@monta/core/units';
+import { placedOn } from '@monta/core/layout';
+import { dispatchProgram, dtypeBytes, priceKey } from '@monta/core/schedule';
+import { CalibrationLookup, fitCalibration } from '@monta/core/cost';
+import { dispatchVariants, layerPasses, probedStrategies } from '@monta/core/plan';
 import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../../execute/measure-dispatch.js';
 import type { Launcher } from '../../launch/index.js';
 import { fitKernelRates } from '../../probe/kernel-rates.js';

@@ -1,17 +1,9 @@
 /** The training step of a run over nodes: how many layers fit, and in which ways they are trained. */
-import {
-  chooseDispatch,
-  fixedStrategies,
-  halvesName,
-  inChunks,
-  InputError,
-  moeShape,
-  namedStrategies,
-  placedOn,
-  type Layout,
-  type MoeModel,
-  type StepShape,
-} from '@monta/core';
+import type { Layout, MoeModel, StepShape } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { placedOn } from '@monta/core/layout';
+import { fixedStrategies, halvesName, inChunks, moeShape, namedStrategies } from '@monta/core/schedule';
+import { chooseDispatch } from '@monta/core/plan';
 import { noOverheads, stageMemory } from '@monta/core/memory';
 import { benchWorkload } from '../../probe/dispatch-predict.js';
 import type { Ground } from './ground.js';

@@ -1,5 +1,8 @@
 /** A training step of some layers of a large model, in the plan's way and in others, in turns on the same ranks. */
-import { median, strategyLabel, worldSize, type StepShape, type Strategy } from '@monta/core';
+import type { StepShape, Strategy } from '@monta/core';
+import { median } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import { strategyLabel } from '@monta/core/schedule';
 import type { Launcher } from '../../launch/index.js';
 
 export interface StepsJob {

@@ -2,7 +2,7 @@
  * What the checks of kernels share: random inputs on the card and here, outputs that were poisoned before, and one way
  * to compare.
  */
-import { Random } from '@monta/core';
+import { Random } from '@monta/core/units';
 import { decodeToFloat32, encode } from '../../../checkpoint/safetensors-types.js';
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';

@@ -1,5 +1,5 @@
 /** Products over all experts, by each way, of runs of rows that lie close together. */
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 import { loadOpenblas, referenceGemm } from '../../cpu/index.js';
 import { LtGemm } from '../gemm.js';
 import { LoopedProducts, bucketRows, type ExpertMatrix, type ExpertProducts } from '../layer/expert-products.js';

@@ -1,5 +1,5 @@
 /** Checks of rows in fp8: the bytes that the CPU makes of them, and what these stand for. */
-import { fp8RowBytes } from '@monta/core';
+import { fp8RowBytes } from '@monta/core/schedule';
 import { dequantiseRows, quantiseRows } from '../../../moe/fp8-rows.js';
 import { convertRows, dequantiseMoves, moveFp8, quantiseMoves } from '../operations/fp8.js';
 import type { CheckBench } from './bench.js';

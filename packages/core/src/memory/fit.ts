@@ -3,11 +3,13 @@ import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
 import { checkModelLayout, checkSequence } from '../layout/check.js';
 import { resolveLayout } from '../layout/resolve.js';
-import { checkWeightShards, closedTotal, leastStates, overheadsOf, type MemorySetting } from '../memory/index.js';
 import type { Recompute } from '../schedule/recompute.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { InputError } from '../units/errors.js';
 import { maxOf, minOf } from '../units/index.js';
+import type { MemorySetting } from './setting.js';
+import { closedTotal, leastStates, overheadsOf } from './stage-memory.js';
+import { checkWeightShards } from './states.js';
 
 export interface MemoryFit {
   /** Whether the fullest device's bytes are within its capacity. */

@@ -4,7 +4,7 @@ import { parseLayout } from '../layout/resolve.js';
 import { worldSize } from '../layout/mesh.js';
 import { getModel } from '../model/names.js';
 import { countParameters } from '../model/parameters.js';
-import type { MemorySetting, SharingName } from '../memory/index.js';
+import type { MemorySetting, SharingName } from './index.js';
 import { fitOf, nearestFit } from './fit.js';
 
 const settingOf = (model: string, layout: string, sharing: SharingName = 'distributed-optimizer'): MemorySetting => ({
