@@ -22,6 +22,7 @@ describe('monta loads what a command needs', () => {
     expect(loaded).toContain('core/src/units/errors.ts');
     expect(loaded.filter((file) => file.includes('.command.'))).toEqual([]);
     expect(loaded.filter((file) => file.startsWith('core/') && !file.startsWith('core/src/units/'))).toEqual([]);
+    expect(loaded.filter((file) => importsOf(join(packages, file)).includes('yaml'))).toEqual([]);
     expect(loaded.length).toBeLessThan(50);
   });
 

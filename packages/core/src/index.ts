@@ -7,8 +7,6 @@ export {
   didYouMean,
   escapeControls,
   appendAll,
-  Field,
-  FieldMap,
   formatBandwidth,
   formatBytes,
   formatCount,
@@ -29,9 +27,9 @@ export {
   parseSeconds,
   quantile,
   Random,
-  readDocument,
   shownValue,
 } from './units/index.js';
+export { Field, FieldMap, readDocument } from './units/documents/index.js';
 export {
   type Cluster,
   clusterFrom,

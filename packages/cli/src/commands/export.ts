@@ -1,6 +1,7 @@
 /** `monta export`: a plan in the words of another framework. */
 import type { ExportPlan, Field, FieldMap, Strategy } from '@monta/core';
-import { InputError, limits, readDocument } from '@monta/core/units';
+import { InputError, limits } from '@monta/core/units';
+import { readDocument } from '@monta/core/units/documents';
 import { deviceCount } from '@monta/core/cluster';
 import { checkModelLayout, checkSequence, occupiedBy, parseLayout } from '@monta/core/layout';
 import { namedStrategies, parseDispatch } from '@monta/core/schedule';

@@ -1,6 +1,7 @@
 /** `monta studio`: serves the page on loopback until it is interrupted. */
 import type { PlanDocument } from '@monta/core';
-import { InputError, readDocument } from '@monta/core/units';
+import { InputError } from '@monta/core/units';
+import { readDocument } from '@monta/core/units/documents';
 import { isPlanDocument, readPlan } from '@monta/core/plan/document';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';

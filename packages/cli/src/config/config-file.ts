@@ -1,6 +1,6 @@
 /** A configuration file that several look into, read when the first does, and once. */
 import type { Field } from '@monta/core';
-import { readDocument } from '@monta/core/units';
+import { readDocument } from '@monta/core/units/documents';
 import { readTextFile } from '../files.js';
 
 export interface ConfigFile {

@@ -1,7 +1,7 @@
 /** Cluster files: YAML or JSON to `Cluster` and back. */
 import { Document, isMap, isSeq } from 'yaml';
-import { readDocument } from '../units/document.js';
-import type { Field } from '../units/document.js';
+import { readDocument } from '../units/documents/index.js';
+import type { Field } from '../units/documents/index.js';
 import { limits } from '../units/limits.js';
 import {
   parseBandwidth,

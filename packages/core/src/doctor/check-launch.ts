@@ -24,7 +24,8 @@ import {
   type RunContext,
 } from '../frameworks/index.js';
 import type { MoeModel } from '../model/index.js';
-import { InputError, readDocument } from '../units/index.js';
+import { InputError } from '../units/index.js';
+import { readDocument } from '../units/documents/index.js';
 import {
   deepspeedSetting,
   priceDeepspeed,

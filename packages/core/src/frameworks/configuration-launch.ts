@@ -1,5 +1,5 @@
 /** The training run that a configuration describes by itself: YAML, TOML, Python or the JSON of DeepSpeed. */
-import { readDocument } from '../units/document.js';
+import { readDocument } from '../units/documents/index.js';
 import type { Assignment } from './assigned/assignment.js';
 import { pythonParts } from './assigned/read-python.js';
 import { tomlAssignments } from './assigned/read-toml.js';

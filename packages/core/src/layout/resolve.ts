@@ -2,7 +2,9 @@
 import { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 import { didYouMean } from '../units/nearest.js';
-import { deviceCount, occupiedCluster, type Cluster } from '../cluster/index.js';
+import { deviceCount } from '../cluster/ports.js';
+import { occupiedCluster } from '../cluster/occupied.js';
+import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from './layout.js';
 import { worldSize } from './mesh.js';
 

@@ -1,5 +1,5 @@
 /** A Hugging Face `config.json` by its keys, and what a family of models has to say of it. */
-import type { Field, FieldMap } from '../units/document.js';
+import type { Field, FieldMap } from '../units/documents/index.js';
 import { limits } from '../units/limits.js';
 import { didYouMean } from '../units/nearest.js';
 import { shownValue } from '../units/presentable.js';

@@ -1,7 +1,7 @@
 /**
  * Families whose experts are spelled in a way of their own (ERNIE 4.5, Phi-3.5-MoE, Granite, Hunyuan, Ling, Grok-1).
  */
-import type { Field } from '../units/document.js';
+import type { Field } from '../units/documents/index.js';
 import { limits } from '../units/limits.js';
 import { anyStep, perLayer, rotaryDimOf } from './huggingface-config.js';
 import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';

@@ -1,7 +1,7 @@
 /**
  * Rotary positions of a Hugging Face config: `rope_parameters` in transformers 5, `rope_theta` and `rope_scaling` in 4.
  */
-import type { FieldMap } from '../units/document.js';
+import type { FieldMap } from '../units/documents/index.js';
 import { limits } from '../units/limits.js';
 import type { HfConfig } from './huggingface-config.js';
 import type { ModelShape, RopeScaling } from './model.js';

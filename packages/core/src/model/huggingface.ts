@@ -2,8 +2,8 @@
  * Reads Hugging Face `config.json` files of decoders with experts and without, in the spellings of transformers 4 and
  * 5.
  */
-import { readDocument } from '../units/document.js';
-import type { Field } from '../units/document.js';
+import { readDocument } from '../units/documents/index.js';
+import type { Field } from '../units/documents/index.js';
 import type { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 import { didYouMeanAlike } from '../units/nearest.js';

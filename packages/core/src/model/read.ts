@@ -1,6 +1,6 @@
 /** Models from text: a Hugging Face `config.json`, or a shape written in YAML with the names of `MoeModel`. */
-import { readDocument } from '../units/document.js';
-import type { Field, FieldMap } from '../units/document.js';
+import { readDocument } from '../units/documents/index.js';
+import type { Field, FieldMap } from '../units/documents/index.js';
 import { limits } from '../units/limits.js';
 import { countUpTo } from '../units/quantities.js';
 import { completeModel, modelFamilies } from './model.js';

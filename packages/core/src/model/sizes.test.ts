@@ -8,7 +8,7 @@ import { countParameters, expertParameters, layerParameters } from './parameters
 import { getModel } from './names.js';
 import { modelPresets } from './presets.js';
 import { modelFrom, readModel } from './read.js';
-import { readDocument } from '../units/document.js';
+import { readDocument } from '../units/documents/index.js';
 
 const full: FlopsConvention = { attention: 'full', router: false };
 

@@ -1,5 +1,5 @@
 /** Routing as a run recorded it: rows by expert, or every token's experts. */
-import { readDocument, type Field } from '../units/document.js';
+import { readDocument, type Field } from '../units/documents/index.js';
 import { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 

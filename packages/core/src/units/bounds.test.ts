@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { getModel, readHfConfig, readModel } from '../model/index.js';
 import { resolveLayout } from '../layout/index.js';
 import { readCluster } from '../cluster/index.js';
-import { readDocument } from './document.js';
+import { readDocument } from './documents/index.js';
 import { InputError } from './errors.js';
 
 function complaint(run: () => unknown): string {

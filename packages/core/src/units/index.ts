@@ -16,7 +16,6 @@ export { median, quantile } from './quantiles.js';
 export { type Interval, lengthOf, overlapOf, unionOf } from './intervals.js';
 export { greatestCommonDivisor } from './divisors.js';
 export { isRecord } from './record.js';
-export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';
 export { appendAll, maxOf, minOf, removeFrom } from './lists.js';

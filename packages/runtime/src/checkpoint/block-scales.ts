@@ -2,7 +2,8 @@
  * Weights in 8-bit floats with a scale for each block of rows and columns (DeepSeek-V3's form, `quantization_config` of
  * quant_method fp8): the weight is the stored number times the `weight_scale_inv` of its block.
  */
-import { InputError, isRecord, readDocument, shownValue } from '@monta/core/units';
+import { InputError, isRecord, shownValue } from '@monta/core/units';
+import { readDocument } from '@monta/core/units/documents';
 
 /** Ending of the name of a weight's scales. */
 const scaleEnding = '_scale_inv';

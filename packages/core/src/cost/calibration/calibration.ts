@@ -17,8 +17,9 @@
  *     "probes": [ ... ] }                                 what `monta calibrate --probe` found besides curves,
  *                                                         see probe.ts; may be absent
  */
-import { InputError, limits, readDocument } from '../../units/index.js';
-import type { Field } from '../../units/index.js';
+import { InputError, limits } from '../../units/index.js';
+import { readDocument } from '../../units/documents/index.js';
+import type { Field } from '../../units/documents/index.js';
 import { cleanPoints } from './clean-points.js';
 import type { Knot } from './clean-points.js';
 import { measuredOps } from './measurement.js';

@@ -3,7 +3,7 @@
  * communicating cost each other.
  */
 import { limits } from '../../units/index.js';
-import type { Field } from '../../units/index.js';
+import type { Field } from '../../units/documents/index.js';
 
 /** One tier of the network as messages between pairs of devices see it. */
 export interface ProbedTier {

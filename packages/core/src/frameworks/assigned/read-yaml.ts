@@ -1,6 +1,6 @@
 /** Keys of a YAML document with where they stand. */
 import { isAlias, isMap, isScalar, LineCounter, type Node } from 'yaml';
-import { parseDocumentText, plainData } from '../../units/parse-document.js';
+import { parseDocumentText, plainData } from '../../units/documents/parse-document.js';
 import type { Source } from '../shell/place.js';
 import type { Assignment } from './assignment.js';
 

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { computePrecisions, dispatchKinds, pipelineSchedules, rankOrders, stacks } from '../../estimate/index.js';
 import { megatronModules, precisions, sharingRules } from '../../memory/index.js';
 import { InputError } from '../../units/errors.js';
-import { readDocument } from '../../units/document.js';
+import { readDocument } from '../../units/documents/index.js';
 import { limits } from '../../units/limits.js';
 import { frameworkNames } from '../space/frameworks.js';
 

@@ -1,5 +1,6 @@
 /** The one home of what strategies are called: how they are shown, and how people write them. */
-import { InputError, didYouMean, limits, type Field } from '../../units/index.js';
+import { InputError, didYouMean, limits } from '../../units/index.js';
+import type { Field } from '../../units/documents/index.js';
 import {
   allHalves,
   namedStrategies,

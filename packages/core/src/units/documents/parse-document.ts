@@ -3,7 +3,7 @@
  */
 import { Composer, isAlias, isMap, isPair, isScalar, isSeq, Lexer, Parser, YAMLParseError } from 'yaml';
 import type { Alias, Document, LineCounter, Node } from 'yaml';
-import { InputError } from './errors.js';
+import { InputError } from '../errors.js';
 
 /** Words, numbers, punctuation and spaces. The parser takes some 5 µs for each. */
 const mostLexemes = 2 ** 20;

@@ -4,9 +4,9 @@
  */
 import { isAlias, isMap, isScalar, isSeq, LineCounter } from 'yaml';
 import type { Node } from 'yaml';
-import { InputError } from './errors.js';
-import type { InputErrorDetails } from './errors.js';
-import { didYouMean } from './nearest.js';
+import { InputError } from '../errors.js';
+import type { InputErrorDetails } from '../errors.js';
+import { didYouMean } from '../nearest.js';
 import { parseDocumentText, plainData, type ParsedDocument } from './parse-document.js';
 
 interface Source extends ParsedDocument {

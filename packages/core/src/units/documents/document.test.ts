@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readDocument } from './document.js';
-import { InputError } from './errors.js';
-import { parseBandwidth } from './quantities.js';
+import { InputError } from '../errors.js';
+import { parseBandwidth } from '../quantities.js';
 
 function message(run: () => unknown): string {
   try {

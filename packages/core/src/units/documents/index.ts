@@ -1,0 +1,1 @@
+export { Field, FieldMap, readDocument } from './document.js';
