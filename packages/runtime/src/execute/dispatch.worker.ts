@@ -6,10 +6,11 @@ import type { DispatchJob, DispatchRankResult } from './measure-dispatch.js';
 runRank<readonly DispatchJob[]>(({ endpoint, device, data: jobs }): DispatchRankResult[] =>
   jobs.map((job) => {
     const executor = new DispatchExecutor({ ...job, endpoint, device });
-    for (let i = 0; i < job.warmUps; i++) executor.run(i);
+    const { checked = true } = job;
+    for (let i = 0; i < job.warmUps; i++) executor.run(i, { checked: false });
     executor.takeSpans();
     const before = endpoint.sentBytes?.slice();
-    const repetitions = Array.from({ length: job.repetitions }, (_, i) => executor.run(i));
+    const repetitions = Array.from({ length: job.repetitions }, (_, i) => executor.run(i, { checked }));
     const sentBytes = endpoint.sentBytes?.map((bytes, rank) => bytes - (before?.[rank] ?? 0));
     const { counts, peakBytes } = executor;
     const result = { repetitions, spans: executor.takeSpans(), counts, peakBytes };

@@ -15,6 +15,8 @@ export interface DispatchJob {
   readonly warmUps: number;
   readonly repetitions: number;
   readonly trace: boolean;
+  /** Whether every repetition's result is compared with its closed form. Default: true. */
+  readonly checked?: boolean;
 }
 
 /** What a rank returns for one job. */

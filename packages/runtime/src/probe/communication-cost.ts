@@ -105,15 +105,19 @@ export function fitCommunicationCost(
   const least = shortest * negligible;
   const expected = bytes ? expectedRate(ground.hostCores) : undefined;
   const bound = timed.map((one): BoundDispatch => ({ ...one, binding: routedBinding(one.shape, routing, seed) }));
-  const known = new Map<string, number>();
-  const errorAt = (figures: Figures): number => {
+  const known = new Map<string, PartialError>();
+  const errorAt = (figures: Figures, enough = Infinity): number => {
     const key = JSON.stringify(figures);
-    const error =
-      known.get(key) ??
-      meanSquare(bound.map((one) => simulatedSeconds(one, ground, figures) / one.seconds - 1)) +
-        priorWeight * distance(figures.networkBytesPerSecond, expected);
-    known.set(key, error);
-    return error;
+    const found = known.get(key) ?? { squares: 0, dispatches: 0 };
+    known.set(key, found);
+    const prior = priorWeight * distance(figures.networkBytesPerSecond, expected);
+    const error = (): number => found.squares / bound.length + prior;
+    for (; found.dispatches < bound.length && error() < enough; found.dispatches++) {
+      const one = bound[found.dispatches];
+      const off = simulatedSeconds(one, ground, figures) / one.seconds - 1;
+      found.squares += off * off;
+    }
+    return error();
   };
   const descend = (from: Figures, by: readonly number[]): Figures => {
     let best = from;
@@ -121,7 +125,8 @@ export function fitCommunicationCost(
       for (let improved = true; improved;) {
         improved = false;
         for (const next of neighbours(best, stride, least)) {
-          if (errorAt(next) >= errorAt(best)) continue;
+          const bar = errorAt(best);
+          if (errorAt(next, bar) >= bar) continue;
           best = next;
           improved = true;
           break;
@@ -156,6 +161,12 @@ interface BoundDispatch extends TimedDispatch {
 }
 
 type Figures = Omit<CommunicationCost, 'error'>;
+
+/** Squares of errors so far: dispatches that no longer matter, because the others err too much, are not simulated. */
+interface PartialError {
+  squares: number;
+  dispatches: number;
+}
 
 function expectedRate({ movers }: HostCores): number {
   if (movers === undefined) throw new RangeError('bytes cost nothing on a host without movers');
@@ -192,9 +203,6 @@ const lowest = (all: readonly Figures[], errorAt: (one: Figures) => number): Fig
 
 const routing = { kind: 'uniform' } as const;
 const seed = 1;
-
-const meanSquare = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value * value, 0) / values.length;
 
 function simulatedSeconds(
   { shape, strategy, pass, kernels, binding }: BoundDispatch,

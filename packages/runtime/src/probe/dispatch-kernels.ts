@@ -68,6 +68,8 @@ export function drawnCounts({
   return counts;
 }
 
+const unchecked = { checked: false };
+
 /** A rank's memory at first; it may grow to 32 times as much. */
 const memoryBytes = 64 * 2 ** 20;
 
@@ -81,9 +83,9 @@ export function probeDispatchRank({ data }: RankContext<DispatchKernelProbe>): [
     const device = CpuDevice.create({ bytes: memoryBytes, maximumBytes: 32 * memoryBytes, trace: true });
     const endpoint = new CountingEndpoint(worldSize(shape.layout), device, counts);
     const executor = new DispatchExecutor({ shape, strategy, passes, routing, seed, endpoint, device, trace: true });
-    for (let i = 0; i < data.warmUps; i++) executor.run(i);
+    for (let i = 0; i < data.warmUps; i++) executor.run(i, unchecked);
     executor.takeSpans();
-    for (let i = 0; i < data.repetitions; i++) executor.run(i);
+    for (let i = 0; i < data.repetitions; i++) executor.run(i, unchecked);
     const spans = executor.takeSpans();
     executor.close();
     return { program: dispatchProgram(shape, strategy, passes), spans };
