@@ -171,12 +171,15 @@ export class GroupRouting {
     }
     const { ids, topK } = this.#known(source);
     const tokens = ids.length / topK;
-    return Int32Array.from({ length: of }, (_, chunk) => {
-      let copies = 0;
-      for (let token = chunkStart(tokens, chunk, of); token < chunkStart(tokens, chunk + 1, of); token++)
-        if (reachesRange(ids, topK, token, range)) copies++;
-      return copies;
-    });
+    const copies = new Int32Array(of);
+    for (let chunk = 0; chunk < of; chunk++) {
+      const end = chunkStart(tokens, chunk + 1, of);
+      let count = 0;
+      for (let token = chunkStart(tokens, chunk, of); token < end; token++)
+        if (reachesRange(ids, topK, token, range)) count++;
+      copies[chunk] = count;
+    }
+    return copies;
   }
 
   #begin(source: number, of: number): Int32Array {

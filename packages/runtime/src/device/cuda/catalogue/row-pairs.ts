@@ -1,6 +1,6 @@
 /** Pairs of fine and coarse rows on the card: listed there from the group's picks where these are known, or brought. */
 import { countingSort, maxOf } from '@monta/core/units';
-import type { GroupPicks, PlannedMoves } from '../../../rows/planned-moves.js';
+import type { ChunkTokens, GroupPicks, PlannedMoves } from '../../../rows/planned-moves.js';
 import type { PlacedBlock } from '../../../rows/row-moves.js';
 import { elementBytes } from '../../view.js';
 import type { Address } from '../bindings/index.js';
@@ -49,44 +49,66 @@ function picksOnCard(call: Call, group: GroupPicks): Address {
   return address;
 }
 
-/** Four integers of a block: see pairs.cu. */
-function wordsOf(moves: PlannedMoves, { block }: PlacedBlock): readonly [number, number, number, number] {
-  const { firstPick, tokens } = moves.chunkOf(block.source);
-  const [start, end] = block.every === true ? everyExpert : [block.start, block.end];
-  return [firstPick, tokens, start, end];
+/** Blocks as pairs.cu reads them, and the most tokens of a coarse one. */
+interface BlockWords {
+  readonly fine: Int32Array;
+  readonly coarse: Int32Array;
+  readonly room: number;
+}
+
+const [fineWords, coarseWords] = [8, 4];
+/** Plans are asked for again by the launches that follow them. */
+const described = new WeakMap<PlannedMoves, BlockWords>();
+
+function describe(moves: PlannedMoves): BlockWords {
+  const { blocks } = moves;
+  const places = new Map<PlacedBlock, number>();
+  for (const { coarse, alike } of blocks) if (!alike && !places.has(coarse)) places.set(coarse, places.size);
+  const chunks = new Map<number, ChunkTokens>();
+  const chunkOf = (source: number): ChunkTokens => {
+    const chunk = chunks.get(source) ?? moves.chunkOf(source);
+    chunks.set(source, chunk);
+    return chunk;
+  };
+  const put = (words: Int32Array, at: number, { block }: PlacedBlock): void => {
+    const { firstPick, tokens } = chunkOf(block.source);
+    words[at] = firstPick;
+    words[at + 1] = tokens;
+    words[at + 2] = block.every === true ? everyExpert[0] : block.start;
+    words[at + 3] = block.every === true ? everyExpert[1] : block.end;
+  };
+  const coarse = new Int32Array(coarseWords * places.size);
+  for (const [block, place] of places) put(coarse, coarseWords * place, block);
+  const fine = new Int32Array(fineWords * blocks.length);
+  for (const [place, one] of blocks.entries()) {
+    const at = fineWords * place;
+    put(fine, at, one.fine);
+    fine[at + 4] = one.fine.first;
+    fine[at + 5] = one.coarse.first;
+    fine[at + 6] = one.alike ? -1 : (places.get(one.coarse) ?? -1);
+    fine[at + 7] = one.before;
+  }
+  const room = maxOf([1, ...[...chunks.values()].map(({ tokens }) => tokens)]);
+  return { fine, coarse, room };
 }
 
 export function pairsOnCard(call: Call, moves: PlannedMoves): CardPairs {
-  const { group, blocks, count } = moves;
+  const { group, count } = moves;
   if (group === undefined)
     return { fine: call.upload(moves.fine), coarse: call.upload(moves.coarse), picks: call.upload(moves.picks), count };
-  const places = new Map<PlacedBlock, number>();
-  for (const { coarse, alike } of blocks) if (!alike && !places.has(coarse)) places.set(coarse, places.size);
-  const coarseWords = [...places.keys()].map((coarse) => wordsOf(moves, coarse));
-  const room = maxOf([1, ...coarseWords.map(([, tokens]) => tokens)]);
-  const fineWords = blocks.flatMap(({ fine, coarse, alike, before }) => [
-    ...wordsOf(moves, fine),
-    fine.first,
-    coarse.first,
-    alike ? -1 : (places.get(coarse) ?? -1),
-    before,
-  ]);
+  const words = described.get(moves) ?? describe(moves);
+  described.set(moves, words);
+  const { room } = words;
+  const [fineBlocks, coarseBlocks] = [words.fine.length / fineWords, words.coarse.length / coarseWords];
   const listed = { fine: call.scratch(count), coarse: call.scratch(count), picks: call.scratch(count) };
-  const shared = { ids: picksOnCard(call, group), places: call.scratch(room * places.size), picks: group.picks, room };
-  const byToken = call.upload(Int32Array.from(coarseWords.flat()));
-  call.on.launch('pairs', 'place_tokens', { blocks: places.size, threads }, { blocks: byToken, ...shared });
-  call.on.launch(
-    'pairs',
-    'list_pairs',
-    { blocks: blocks.length, threads },
-    {
-      blocks: call.upload(Int32Array.from(fineWords)),
-      fine: listed.fine,
-      coarse: listed.coarse,
-      pick: listed.picks,
-      ...shared,
-    },
-  );
+  const shared = { ids: picksOnCard(call, group), places: call.scratch(room * coarseBlocks), picks: group.picks, room };
+  if (coarseBlocks > 0) {
+    const blocks = call.upload(words.coarse);
+    call.on.launch('pairs', 'place_tokens', { blocks: coarseBlocks, threads }, { blocks, ...shared });
+  }
+  const blocks = call.upload(words.fine);
+  const to = { fine: listed.fine, coarse: listed.coarse, pick: listed.picks };
+  call.on.launch('pairs', 'list_pairs', { blocks: fineBlocks, threads }, { blocks, ...to, ...shared });
   return { ...listed, count };
 }
 
