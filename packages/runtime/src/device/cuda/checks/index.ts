@@ -6,6 +6,7 @@ import { checkDevice } from './device.js';
 import { checkRouter, checkRows, checkSwiglu } from './experts.js';
 import { checkExpertProducts } from './expert-products.js';
 import { checkFp8 } from './fp8.js';
+import { checkRowPlans } from './row-plans.js';
 import { checkSelectionBias } from './selection-bias.js';
 import { checkLayer } from './layer.js';
 import { checkAttention, checkBatchedGemm, checkGemm } from './products.js';
@@ -18,6 +19,7 @@ export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
   'selection bias': checkSelectionBias,
   'rows in fp8': checkFp8,
   rows: checkRows,
+  'row plans': checkRowPlans,
   swiglu: checkSwiglu,
   norm: checkNorm,
   rope: checkRope,
