@@ -186,7 +186,8 @@ function parallelText({ parallel }: GpuReport): string {
   ]);
   const versus = peer === undefined ? '' : `, PyTorch ${peer.torch}`;
   return `${model} over EP=${ranks}, ${tokens} tokens a card${versus}. Monta's layer lies in a training step and \
-counts from its first start to its last end, norm and residual with it; PyTorch's stands alone.
+counts from its first start to its last end, norm and residual with it; PyTorch's stands alone. Weights stay as they \
+were drawn and tokens are all unlike, on both sides: experts get about as many rows each.
 
 ${table(['way', 'ms, median', 'least to most', 'PyTorch / it'], rows)}${
     problem === undefined ? '' : `\n\nPyTorch did not run: ${problem.split('\n', 1)[0]}`
