@@ -385,7 +385,8 @@ ${table(['shape', 'piece', 'ms', 'rate'], pieceRows(layer))}
 
 ## Not here yet
 
-${olderText([report, ...others])}- Once a layer the host waits for counts, or for picks where copies are deduplicated, and plans by the block of rows.
+${olderText([report, ...others])}\
+- Once a layer the host waits for counts (picks where copies are deduplicated) and plans by the block of rows.
 - \`hierarchical\` moves rows by plans that the host lists row by row.
 - Attention with sinks or over windows runs in bf16 by a kernel that walks keys one by one: right, not fast.
 - An own grouped kernel for the experts' products, and CUDA graphs.
