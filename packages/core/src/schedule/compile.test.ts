@@ -160,7 +160,9 @@ describe('compiled programs', () => {
 
   it('keep collectives of different groups on queues of their own, and those of one group in order', () => {
     const { queues, operations } = compile(trainingStep(stepOf()));
+    expect(queues.flatMap((queue) => queue.operations).sort((a, b) => a - b)).toEqual([...operations.keys()]);
     for (const { id, lane, group, operations: list } of queues) {
+      expect(list.length).toBeGreaterThan(0);
       expect(list).toEqual([...list].sort((a, b) => a - b));
       for (const index of list) {
         const { body, lane: own } = operations[index]?.operation ?? {};

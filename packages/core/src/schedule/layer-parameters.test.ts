@@ -36,11 +36,12 @@ describe('parameters of a model', () => {
   });
 
   it.each([
-    { tp: 2, cp: 2, dp: 2, ep: 2, etp: 1 },
-    { tp: 4, dp: 2, ep: 4, etp: 2 },
-    { tp: 2, dp: 2, pp: 2, ep: 2 },
-  ])('are on as many ranks of a stage as they are said to be: %o', (degrees) => {
-    const model = getModel('deepseek-v2-lite');
+    ['deepseek-v2-lite', { tp: 2, cp: 2, dp: 2, ep: 2, etp: 1 }],
+    // biases behind experts, which every etp rank holds
+    ['gpt-oss-20b', { tp: 4, dp: 2, ep: 4, etp: 2 }],
+    ['deepseek-v2-lite', { tp: 2, dp: 2, pp: 2, ep: 2 }],
+  ])('%s: are on as many ranks of a stage as they are said to be: %o', (name, degrees) => {
+    const model = getModel(name);
     const layout = resolveLayout(degrees);
     const ranks = Array.from({ length: worldSize(layout) }, (_, rank) => rank);
     const stage = ranks.filter((rank) => coordinates(layout, rank).pp === 0);

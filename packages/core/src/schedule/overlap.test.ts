@@ -51,7 +51,11 @@ const transfers = ({ lane, operation }: Span): boolean =>
 const sides: Readonly<Record<OverlapKind, (span: Span) => 'one' | 'other' | undefined>> = {
   chunks: (span) => (transfers(span) ? (span.lane === 'inter' ? 'one' : 'other') : undefined),
   experts: (span) =>
-    taskOf(span) === 'experts' && !span.operation.endsWith('weights') ? 'one' : transfers(span) ? 'other' : undefined,
+    ['weigh', 'experts'].includes(taskOf(span)) && !span.operation.endsWith('weights')
+      ? 'one'
+      : transfers(span)
+        ? 'other'
+        : undefined,
   shared: (span) => (span.lane === 'shared' ? 'one' : transfers(span) ? 'other' : undefined),
   weightGradients: (span) =>
     span.operation.endsWith('experts.weights') ? 'one' : transfers(span) ? 'other' : undefined,

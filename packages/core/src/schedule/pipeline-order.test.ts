@@ -114,6 +114,18 @@ describe('stagePasses', () => {
       for (const pass of ['forward', 'backward'])
         for (const way of ['send', 'receive']) expect(count(`${way}.${pass}`)).toBe(edges);
       for (const program of programs) expect(compile(program).nodes).toHaveLength(program.nodes.length);
+      // A receive waits for what was computed before it, never for a send; ahead of time for nothing.
+      const awaited = programs.map(({ nodes }) =>
+        nodes
+          .filter(({ template }) => template.startsWith('receive.'))
+          .flatMap(({ after }) => after.map((index) => nodes[index]?.template)),
+      );
+      if (virtualStages > 1) expect(awaited).toEqual([[], []]);
+      else
+        for (const templates of awaited) {
+          expect(templates.length).toBeGreaterThan(2);
+          expect(templates.filter((one) => one?.startsWith('send.'))).toEqual([]);
+        }
     }
   });
 

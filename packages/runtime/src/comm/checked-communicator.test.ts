@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CpuDevice } from '../device/cpu/cpu-device.js';
+import type { ElementType } from '../device/view.js';
 import type { Endpoint } from './communicator.js';
 import { CheckedCommunicator, cpuReduces, type SubmittedOperation } from './checked-communicator.js';
 import { Communicators } from './communicators.js';
@@ -44,6 +45,57 @@ describe('what is wrong with a submission is said before it leaves the rank', ()
       'receive 0',
       'barrier 1',
     ]);
+  });
+
+  const at = (byteOffset: number, length: number, type: ElementType = 'f32') => ({ type, byteOffset, length });
+  const counts = (...of: number[]) => Int32Array.from(of);
+  const wrong: readonly (readonly [said: RegExp, submit: (on: CheckedCommunicator) => unknown])[] = [
+    [/5 elements do not split into 2 blocks/, (on) => on.allToAll(at(0, 5), at(64, 5))],
+    [/send has 4 elements, receive 6/, (on) => on.allToAll(at(0, 4), at(64, 6))],
+    [/send and receive have types f32 and i32/, (on) => on.allToAll(at(0, 4), at(64, 4, 'i32'))],
+    [/send and receive overlap/, (on) => on.allToAll(at(0, 4), at(12, 4))],
+    [/send and receive overlap/, (on) => on.allGather(at(0, 4), at(0, 8))],
+    [/send and receive overlap/, (on) => on.reduceScatter(at(0, 8), at(0, 4))],
+    [
+      /this rank contributes 3 elements, send has 2/,
+      (on) => on.allGather(at(0, 2), at(64, 4), { counts: counts(1, 3) }),
+    ],
+    [
+      /this rank gets 3 elements, receive has 2/,
+      (on) => on.reduceScatter(at(0, 4), at(64, 2), { counts: counts(1, 3) }),
+    ],
+    [/7 elements do not split/, (on) => on.reduceScatter(at(0, 7), at(64, 4))],
+    [/receive has 3 counts for 2 members/, (on) => on.allGather(at(0, 4), at(64, 9), { counts: counts(3, 3, 3) })],
+    [
+      /send counts must not be negative, got 2 -1/,
+      (on) => on.allToAllV({ view: at(0, 4), counts: counts(2, -1) }, { view: at(64, 4), counts: counts(2, 2) }),
+    ],
+    [
+      /receive counts sum to 5, the view has 4 elements/,
+      (on) => on.allToAllV({ view: at(0, 4), counts: counts(2, 2) }, { view: at(64, 4), counts: counts(2, 3) }),
+    ],
+    [/place 2 is not in the group of 2/, (on) => on.broadcast(at(0, 4), 2)],
+    [/place -1 is not in the group of 2/, (on) => on.receive(at(0, 4), -1)],
+    [/byte offset 2 is not a multiple of 4/, (on) => on.send(at(2, 4), 0)],
+  ];
+
+  it.each(wrong)('%s', (said, submit) => {
+    const submitted: SubmittedOperation[] = [];
+    expect(() => submit(communicator('local', submitted))).toThrow(said);
+    expect(submitted).toEqual([]);
+  });
+
+  it('takes what lies side by side, what is empty, and the own block in its place', () => {
+    const submitted: SubmittedOperation[] = [];
+    const group = communicator('local', submitted);
+    group.allToAll(at(0, 4), at(16, 4));
+    group.allToAll(at(16, 4), at(0, 4));
+    group.allToAll(at(0, 0), at(0, 0));
+    // This rank is the second of the group.
+    group.allGather(at(16, 4), at(0, 8));
+    group.reduceScatter(at(0, 8), at(16, 4));
+    group.reduceScatter(at(0, 8), at(20, 3), { counts: counts(5, 3) });
+    expect(submitted).toHaveLength(6);
   });
 
   it('refuses views outside the memory', () => {
