@@ -28,6 +28,19 @@ it.each(['core', 'views', 'studio', 'runtime', 'cli'])('names every folder of %s
   expect(folders.filter((folder) => !new RegExp(`\\b${folder}\\b`, 'u').test(listed(name)))).toEqual([]);
 });
 
+it('names no file of a package that is not there', () => {
+  const files = ['core', 'views', 'studio', 'runtime', 'cli'].flatMap((name) =>
+    readdirSync(join(root, 'packages', name, 'src'), { recursive: true, encoding: 'utf8' }).map(
+      (file) => `/${name}/${file}`,
+    ),
+  );
+  const named = [...page.matchAll(/`([\w/-]+\.ts)`/gu)]
+    .map(([, file = '']) => file)
+    .filter((file) => !/^(lint|testing)\//u.test(file));
+  expect(named.length).toBeGreaterThan(30);
+  expect(named.filter((file) => !files.some((one) => one.endsWith(`/${file}`)))).toEqual([]);
+});
+
 it('says the order that the rules hold, of all folders that core has', () => {
   expect(page).toContain(`${coreOrder.join(', ')}: each imports only`);
   expect(page).toContain(`this list: ${coreOrder.join(', ')}.`);

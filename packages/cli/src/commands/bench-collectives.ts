@@ -15,7 +15,7 @@ import { collectiveText } from '../bench/collectives-report.js';
 import { backendFrom, launcherOf } from '../config/backend-config.js';
 import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
-import type { BenchCollectivesFlags } from './bench.command.js';
+import type { BenchCollectivesFlags } from './bench.flags.js';
 
 /** The layout on nodes of as many ranks as the flag says, else on one. */
 function placedLayout({ layout: text, backend, ranksPerNode: given }: BenchCollectivesFlags): Layout {

@@ -13,7 +13,7 @@ import { ncclRanksPerNode, onStartedRanks, refuseCopies } from '../config/starte
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
-import type { BenchDispatchFlags } from './bench.command.js';
+import type { BenchDispatchFlags } from './bench.flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 
 /** What is measured, at full size, and how people call it. */

@@ -11,7 +11,7 @@ import {
 } from '@monta/runtime/bench/cuda';
 import type { MontaContext } from '../context.js';
 import { loadModel } from '../inputs.js';
-import type { BenchLayerFlags } from './bench.command.js';
+import type { BenchLayerFlags } from './bench.flags.js';
 
 /** The layers that flags name. Throws `InputError`. */
 export function benchedLayers({ only, model, tokens }: BenchLayerFlags): ReadonlyMap<string, MoeLayerShape> {

@@ -1,6 +1,5 @@
 /** Flags and help of `monta bench`; what it does is in `bench-dispatch.ts`, loaded when it runs. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import type { Routing } from '@monta/core';
 import { InputError, limits, parseBytes } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
@@ -15,54 +14,10 @@ import {
   sequenceFlag,
   sequencesFlag,
 } from './flags.js';
-import { overlapFlags, type OverlapFlags } from '../config/overlap-config.js';
-import { payloadFlags, type PayloadFlags } from '../config/payload-config.js';
+import { overlapFlags } from '../config/overlap-config.js';
+import { payloadFlags } from '../config/payload-config.js';
 import { routingFlag } from './routing-flag.js';
-
-export interface BenchDispatchFlags extends PayloadFlags, OverlapFlags {
-  readonly json: boolean;
-  readonly backend?: 'local' | 'nccl';
-  readonly ranksPerNode?: number;
-  /** Of the local backend. */
-  readonly cluster?: string;
-  readonly layout: string;
-  readonly model?: string;
-  readonly sequence?: number;
-  readonly sequences: number;
-  readonly tokens?: number;
-  readonly hidden?: number;
-  readonly experts?: number;
-  readonly topk?: number;
-  readonly routing: Routing;
-  readonly chunks: readonly number[];
-  readonly only?: readonly string[];
-  readonly emulate: 'auto' | 'off' | number;
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly seed: number;
-  readonly calibration?: string;
-}
-
-export interface BenchLayerFlags {
-  readonly json: boolean;
-  readonly device: 'cuda';
-  readonly only?: readonly string[];
-  readonly model?: string;
-  readonly tokens: number;
-  readonly peers: boolean;
-}
-
-export interface BenchCollectivesFlags {
-  readonly json: boolean;
-  readonly backend: 'local' | 'mpi' | 'nccl';
-  readonly ranksPerNode?: number;
-  readonly layout: string;
-  readonly least: number;
-  readonly most: number;
-  readonly factor: number;
-  readonly rounds: number;
-  readonly seconds: number;
-}
+import type { BenchDispatchFlags, BenchLayerFlags, BenchCollectivesFlags } from './bench.flags.js';
 
 /** `auto`, `off`, or by what factor all times are stretched. */
 export function parseEmulate(text: string): 'auto' | 'off' | number {

@@ -11,8 +11,8 @@ import type { MontaContext } from '../context.js';
 import { loadCluster } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import type { CalibrateFlags } from './calibrate.command.js';
-import { finish } from './calibrate.js';
+import type { CalibrateFlags } from './calibrate.flags.js';
+import { finish } from './finished-calibration.js';
 
 /** An emulated network that stood still for more than this share of the time was not the one asked for. */
 const lostShare = 0.03;

@@ -7,25 +7,8 @@ import { didYouMean, InputError, limits } from '@monta/core/units';
 import { measuredOps } from '@monta/core/cost';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
-import type { BackendOverrides } from '../config/backend-config.js';
 import { countFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
-
-export interface CalibrateFlags extends BackendOverrides {
-  readonly json: boolean;
-  readonly output: string;
-  readonly merge?: readonly string[];
-  readonly plot?: string;
-  readonly system?: string;
-  readonly systemByFile: boolean;
-  readonly gpu?: string;
-  readonly ranks?: number;
-  readonly nodes?: number;
-  readonly op?: MeasuredOp;
-  readonly acceptWrong: boolean;
-  readonly cluster?: string;
-  readonly probe: boolean;
-  readonly emulate?: number | 'auto';
-}
+import type { CalibrateFlags } from './calibrate.flags.js';
 
 /** `all_to_all`. */
 function parseMeasuredOp(text: string): MeasuredOp {

@@ -4,15 +4,7 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface ClusterFlags {
-  readonly json: boolean;
-  readonly yaml: boolean;
-  readonly nodes?: number;
-  readonly gpu?: string;
-  readonly nvlinkDomain?: number;
-  readonly calibration?: string;
-}
+import type { ClusterFlags } from './cluster.flags.js';
 
 export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaContext>({
   loader: lazy(async () => (await import('./cluster.js')).runCluster),

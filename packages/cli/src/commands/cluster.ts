@@ -7,7 +7,7 @@ import type { MontaContext } from '../context.js';
 import { loadCluster, loadTopology, readCalibrationFile } from '../inputs.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Console } from '../output/console.js';
-import type { ClusterFlags } from './cluster.command.js';
+import type { ClusterFlags } from './cluster.flags.js';
 import { printTopology } from './cluster-topology.js';
 
 /** Devices in a unit of every tier, from the inside out: `8 x 2`. */

@@ -3,10 +3,7 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface CompareFlags {
-  readonly json: boolean;
-}
+import type { CompareFlags } from './compare.flags.js';
 
 const file = { parse: String, placeholder: 'plan.json', brief: 'What monta plan --output wrote' };
 

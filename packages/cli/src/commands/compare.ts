@@ -5,7 +5,7 @@ import { comparePlans } from '@monta/core/plan/document';
 import { partNames } from '@monta/core/plan';
 import type { MontaContext } from '../context.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import type { CompareFlags } from './compare.command.js';
+import type { CompareFlags } from './compare.flags.js';
 import { loadPlan } from './plan-file.js';
 
 /** Two times and their difference. */

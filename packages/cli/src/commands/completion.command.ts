@@ -4,11 +4,7 @@ import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText } from '../help.js';
 import { lazy } from './flags.js';
-
-export const shells = ['bash', 'zsh', 'fish'] as const;
-/** It has none. */
-export type CompletionFlags = object;
-export type Shell = (typeof shells)[number];
+import { shells, type CompletionFlags, type Shell } from './completion.flags.js';
 
 export const completionCommand = buildCommand<CompletionFlags, [shell: Shell], MontaContext>({
   loader: lazy(async () => (await import('./completion.js')).runCompletion),

@@ -1,7 +1,7 @@
 /** Scripts that ask `monta` itself what could stand at the cursor. */
 import type { MontaContext } from '../context.js';
 import { askWord } from './ask-word.js';
-import type { CompletionFlags, Shell } from './completion.command.js';
+import type { CompletionFlags, Shell } from './completion.flags.js';
 
 const scripts: Readonly<Record<Shell, string>> = {
   bash: `_monta() {

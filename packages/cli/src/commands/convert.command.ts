@@ -1,20 +1,11 @@
 /** Flags and help of `monta convert`; what it does is in `convert.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { Layout } from '@monta/core';
 import { parseBytes } from '@monta/core/units';
 import { parseLayout } from '@monta/core/layout';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface ConvertFlags {
-  readonly json: boolean;
-  readonly to?: 'hf' | 'state';
-  readonly dtype?: 'f32' | 'bf16' | 'f16';
-  readonly shardSize?: number;
-  readonly like?: string;
-  readonly layout?: Layout;
-}
+import type { ConvertFlags } from './convert.flags.js';
 
 export const convertCommand = buildCommand<ConvertFlags, [input: string, output: string], MontaContext>({
   loader: lazy(async () => (await import('./convert.js')).runConvert),

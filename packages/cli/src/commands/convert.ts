@@ -4,7 +4,7 @@ import { formatLayout } from '@monta/core/layout';
 import { convertCheckpoint, inspectCheckpoint, type Conversion, type WeightType } from '@monta/runtime/checkpoint';
 import type { MontaContext } from '../context.js';
 import { renderFacts } from '../output/table.js';
-import type { ConvertFlags } from './convert.command.js';
+import type { ConvertFlags } from './convert.flags.js';
 
 const types: Readonly<Record<'f32' | 'bf16' | 'f16', WeightType>> = { f32: 'F32', bf16: 'BF16', f16: 'F16' };
 

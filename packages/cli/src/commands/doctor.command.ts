@@ -3,14 +3,9 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { parseSeconds } from '@monta/core/units';
-import type { SpeedFlags } from './doctor-speed.js';
 import { helpText, jsonFlag, lazy, amountFlag, scriptVariablesFlag } from './flags.js';
-import { ranFlags, type RanFlags } from './ran-flags.js';
-
-export interface DoctorFlags extends RanFlags, SpeedFlags {
-  readonly json: boolean;
-  readonly cluster: string;
-}
+import { ranFlags } from './ran-flags.js';
+import type { DoctorFlags } from './doctor.flags.js';
 
 export const doctorCommand = buildCommand<DoctorFlags, string[], MontaContext>({
   loader: lazy(async () => (await import('./doctor.js')).runDoctor),

@@ -38,7 +38,7 @@ import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import type { DoctorFlags } from './doctor.command.js';
+import type { DoctorFlags } from './doctor.flags.js';
 import { explainedSpeed, showSpeed, speedOfFlags } from './doctor-speed.js';
 import { memoryChanges } from './memory-changes.js';
 import { runOfScript } from './megatron-script.js';

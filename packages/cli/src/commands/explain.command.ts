@@ -3,10 +3,7 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface ExplainFlags {
-  readonly json: boolean;
-}
+import type { ExplainFlags } from './explain.flags.js';
 
 export const explainCommand = buildCommand<ExplainFlags, [plan: string], MontaContext>({
   loader: lazy(async () => (await import('./explain.js')).runExplain),

@@ -3,7 +3,7 @@ import { formatPercent, formatSeconds } from '@monta/core/units';
 import { EstimateModel, planFacts, planTitle, sensitivities } from '@monta/core/plan';
 import type { MontaContext } from '../context.js';
 import { renderFacts } from '../output/table.js';
-import type { ExplainFlags } from './explain.command.js';
+import type { ExplainFlags } from './explain.flags.js';
 import { loadPlan } from './plan-file.js';
 import { planTable } from './plan-text.js';
 

@@ -1,18 +1,10 @@
 /** Flags and help of `monta export`; what it does is in `export.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { ExportTarget } from '@monta/core';
 import { exportTargets } from '@monta/core/frameworks';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface ExportFlags {
-  readonly json: boolean;
-  readonly to: ExportTarget;
-  readonly model?: string;
-  readonly cluster?: string;
-  readonly nearest: boolean;
-}
+import type { ExportFlags } from './export.flags.js';
 
 const name = (brief: string) =>
   ({ kind: 'parsed', parse: String, placeholder: 'name|file', brief, optional: true }) as const;

@@ -11,7 +11,7 @@ import { exportOfSetting, exportPlan } from '@monta/core/frameworks';
 import type { MontaContext } from '../context.js';
 import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
-import type { ExportFlags } from './export.command.js';
+import type { ExportFlags } from './export.flags.js';
 
 const simple: Strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
 

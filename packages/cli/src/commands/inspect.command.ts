@@ -3,11 +3,7 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface InspectFlags {
-  readonly json: boolean;
-  readonly tensors: boolean;
-}
+import type { InspectFlags } from './inspect.flags.js';
 
 export const inspectCommand = buildCommand<InspectFlags, [folder: string], MontaContext>({
   loader: lazy(async () => (await import('./inspect.js')).runInspect),

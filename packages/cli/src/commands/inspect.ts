@@ -5,7 +5,7 @@ import { inspectCheckpoint, type InspectedCheckpoint, type InspectedRun } from '
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import type { InspectFlags } from './inspect.command.js';
+import type { InspectFlags } from './inspect.flags.js';
 
 /** A checkpoint that can't be used, after it was described: exit code 1. */
 class Incomplete extends Error {

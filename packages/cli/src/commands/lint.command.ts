@@ -4,18 +4,7 @@ import { limits } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag, sequenceFlag } from './flags.js';
-
-export interface LintFlags {
-  readonly json: boolean;
-  readonly sarif: boolean;
-  readonly gpus?: number;
-  readonly cluster?: string;
-  readonly model?: string;
-  readonly env?: readonly string[];
-  readonly args?: string;
-  readonly sequence?: number;
-  readonly software?: readonly string[];
-}
+import type { LintFlags } from './lint.flags.js';
 
 export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: string[]], MontaContext>({
   loader: lazy(async () => (await import('./lint.js')).runLint),

@@ -7,7 +7,7 @@ import type { MontaContext } from '../context.js';
 import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
-import type { LintFlags } from './lint.command.js';
+import type { LintFlags } from './lint.flags.js';
 import { describedPrice, showPrice } from './lint-price.js';
 import { scriptOptions, variablesOf } from './megatron-script.js';
 import { softwareVersions } from './software-versions.js';

@@ -3,13 +3,9 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
-import { memoryFlags, type MemoryFlags } from './memory-flags.js';
-
-export interface MemoryCommandFlags extends SubjectFlags, StepFlags, MemoryFlags {
-  readonly json: boolean;
-  readonly svg?: string;
-}
+import { stepFlags, subjectFlags } from './layer-inputs.js';
+import { memoryFlags } from './memory-flags.js';
+import type { MemoryCommandFlags } from './memory.flags.js';
 
 export const memoryCommand = buildCommand<MemoryCommandFlags, [], MontaContext>({
   loader: lazy(async () => (await import('./memory.js')).runMemory),

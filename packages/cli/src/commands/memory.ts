@@ -14,7 +14,7 @@ import { clusterUnder, stepOf, usedDevices } from './layer-inputs.js';
 import { memoryChanges } from './memory-changes.js';
 import { nearestText, nearestTo, ofCapacity, type Nearest } from './fit-text.js';
 import { fitUnderFlags, memorySetting } from './memory-flags.js';
-import type { MemoryCommandFlags } from './memory.command.js';
+import type { MemoryCommandFlags } from './memory.flags.js';
 
 interface Problem {
   readonly cluster: Cluster;

@@ -3,11 +3,7 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { helpText, jsonFlag, lazy, sequenceFlag } from './flags.js';
-
-export interface ModelFlags {
-  readonly json: boolean;
-  readonly sequence?: number;
-}
+import type { ModelFlags } from './model.flags.js';
 
 export const modelCommand = buildCommand<ModelFlags, [name?: string], MontaContext>({
   loader: lazy(async () => (await import('./model.js')).runModel),

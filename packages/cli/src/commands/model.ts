@@ -13,7 +13,7 @@ import type { MontaContext } from '../context.js';
 import { loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import type { ModelFlags } from './model.command.js';
+import type { ModelFlags } from './model.flags.js';
 
 const usualSequence = 4096;
 

@@ -20,7 +20,7 @@ import { inputLines } from './cost-flags.js';
 import { usedDevices } from './layer-inputs.js';
 import { overlapText } from './overlap-text.js';
 import { stackText } from './step-text.js';
-import type { PlanFlags } from './plan.command.js';
+import type { PlanFlags } from './plan.flags.js';
 import type { Style } from '../output/style.js';
 import type { Problem, Steps } from './plan-layout.js';
 

@@ -20,7 +20,7 @@ import type { Console } from '../output/console.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { fitUnderFlags, memorySetting } from './memory-flags.js';
-import type { PlanFlags } from './plan.command.js';
+import type { PlanFlags } from './plan.flags.js';
 import { searchFlags, type SearchFlags } from './search-flags.js';
 
 export interface Problem {

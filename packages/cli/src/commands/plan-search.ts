@@ -32,7 +32,7 @@ import { renderFacts, renderTable } from '../output/table.js';
 import { costFlags, withLatencies } from './cost-flags.js';
 import { sequenceOf, stepFlags } from './layer-inputs.js';
 import { checkImbalanceOf } from './memory-flags.js';
-import type { PlanFlags } from './plan.command.js';
+import type { PlanFlags } from './plan.flags.js';
 import { drive, judge } from './plan-progress.js';
 import { planTable } from './plan-text.js';
 import { boundsOf } from './search-flags.js';

@@ -1,35 +1,15 @@
 /** Flags and help of `monta plan`; what it does is in `plan.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { Routing } from '@monta/core';
 import { limits } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
-import { costFlags, type CostFlags } from './cost-flags.js';
+import { costFlags } from './cost-flags.js';
 import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
-import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
-import { memoryFlags, type MemoryFlags, parseRecompute, sharingNames } from './memory-flags.js';
-import { searchFlags, type SearchFlags } from './search-flags.js';
+import { stepFlags, subjectFlags } from './layer-inputs.js';
+import { memoryFlags, parseRecompute, sharingNames } from './memory-flags.js';
+import { searchFlags } from './search-flags.js';
 import { routingFlag } from './routing-flag.js';
-
-/** `sharing`, `recompute` and `virtualStages` are searched where neither they nor a layout are given. */
-export interface PlanFlags
-  extends
-    Omit<SubjectFlags, 'layout'>,
-    CostFlags,
-    StepFlags,
-    Omit<MemoryFlags, 'sharing' | 'recompute' | 'virtualStages' | 'weightShards' | 'expertWeightShards'>,
-    SearchFlags {
-  readonly json: boolean;
-  readonly layout?: string;
-  readonly sharing?: MemoryFlags['sharing'];
-  readonly recompute?: MemoryFlags['recompute'];
-  readonly weightShards?: number;
-  readonly expertWeightShards?: number;
-  readonly routing: Routing;
-  readonly scope: 'dispatch' | 'layer';
-  readonly seed: number;
-  readonly flips: boolean;
-}
+import type { PlanFlags } from './plan.flags.js';
 
 export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
   loader: lazy(async () => (await import('./plan.js')).runPlan),

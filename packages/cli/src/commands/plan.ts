@@ -9,7 +9,7 @@ import { coverageOf } from '../calibrate/coverage-facts.js';
 import { givenKinds } from '../config/overlap-config.js';
 import type { MontaContext } from '../context.js';
 import { nearestStageTo, nearestText, ofCapacity } from './fit-text.js';
-import type { PlanFlags } from './plan.command.js';
+import type { PlanFlags } from './plan.flags.js';
 import { showLayoutPlan } from './plan-layout-text.js';
 import { type LayoutFlags, problemOf, stepsOf, fittingEtps } from './plan-layout.js';
 

@@ -22,7 +22,7 @@ import { inputLines } from './cost-flags.js';
 import { usedDevices } from './layer-inputs.js';
 import { ganttText } from './simulate-gantt.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
-import type { SimulateFlags } from './simulate.command.js';
+import type { SimulateFlags } from './simulate.flags.js';
 
 const number = (header: string): Column => ({ header, align: 'number' });
 const ms = (seconds: number): string => (seconds * 1e3).toFixed(3);

@@ -1,31 +1,14 @@
 /** Flags and help of `monta simulate`; what it does is in `simulate.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { Routing, Strategy } from '@monta/core';
 import { limits } from '@monta/core/units';
 import { parseDispatch } from '@monta/core/schedule';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
-import { costFlags, type CostFlags } from './cost-flags.js';
+import { costFlags } from './cost-flags.js';
 import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
-import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
+import { stepFlags, subjectFlags } from './layer-inputs.js';
 import { routingFlag } from './routing-flag.js';
-
-export interface SimulateFlags extends SubjectFlags, CostFlags, StepFlags {
-  readonly json: boolean;
-  readonly of: 'layer' | 'dispatch' | 'step';
-  readonly dispatch: 'auto' | Strategy;
-  readonly routing: Routing;
-  readonly seed: number;
-  readonly rank: number;
-  readonly exact: boolean;
-  readonly perfetto?: string;
-  readonly svg?: string;
-}
-
-/** As they are typed: what is simulated is named by flags, or by a plan. */
-export interface AskedSimulateFlags extends Omit<SimulateFlags, keyof SubjectFlags>, Partial<SubjectFlags> {
-  readonly plan?: string;
-}
+import type { AskedSimulateFlags } from './simulate.flags.js';
 
 export const simulateCommand = buildCommand<AskedSimulateFlags, [], MontaContext>({
   loader: lazy(async () => (await import('./simulate.js')).runSimulate),

@@ -35,7 +35,7 @@ import type { Console } from '../output/console.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
-import type { AskedSimulateFlags, SimulateFlags } from './simulate.command.js';
+import type { AskedSimulateFlags, SimulateFlags } from './simulate.flags.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
 
 const unchosen: Strategy = inChunks(namedStrategies.scattered, 1);

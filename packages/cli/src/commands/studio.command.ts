@@ -3,10 +3,7 @@ import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { countFlag, helpText, lazy } from './flags.js';
-
-export interface StudioFlags {
-  readonly port?: number;
-}
+import type { StudioFlags } from './studio.flags.js';
 
 export const studioCommand = buildCommand<StudioFlags, [path?: string], MontaContext>({
   loader: lazy(async () => (await import('./studio.js')).runStudio),

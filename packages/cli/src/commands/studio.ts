@@ -11,7 +11,7 @@ import { fileError } from '../errors.js';
 import { readTextFile, readTextPieces } from '../files.js';
 import { siteFolder } from '../studio/site.js';
 import { StudioServer, type Served } from '../studio/server.js';
-import type { StudioFlags } from './studio.command.js';
+import type { StudioFlags } from './studio.flags.js';
 
 /** What the address says so that the page asks a plan's question again. */
 function questionOf({ model, cluster, sequence, globalBatch, framework, precision }: PlanDocument): string {

@@ -4,15 +4,8 @@ import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { limits } from '@monta/core/units';
 import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
-import { ranFlags, type RanFlags } from './ran-flags.js';
-
-export interface TraceFlags extends RanFlags {
-  readonly json: boolean;
-  readonly cluster?: string;
-  readonly steps?: number;
-  readonly perfetto?: string;
-  readonly html?: string;
-}
+import { ranFlags } from './ran-flags.js';
+import type { TraceFlags } from './trace.flags.js';
 
 export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
   loader: lazy(async () => (await import('./trace.js')).runTrace),

@@ -12,7 +12,7 @@ import { Progress } from '../output/progress.js';
 import { renderTable, type Column } from '../output/table.js';
 import { bytesOfFiles, profileFiles, readProfiles, type ProfileReading } from '../trace/read-profiles.js';
 import { ranSetting } from './ran-setting.js';
-import type { TraceFlags } from './trace.command.js';
+import type { TraceFlags } from './trace.flags.js';
 import { comparedWith, showComparison, stepPage, tracesOf, type Compared } from './trace-compare.js';
 
 const bytesPerStep = 1e6;

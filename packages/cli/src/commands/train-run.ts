@@ -31,7 +31,7 @@ import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, type Setting } from '../train/setting.js';
 import { jobOf, runStrategies } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
-import type { TrainFlags } from './train.command.js';
+import type { TrainFlags } from './train.flags.js';
 
 /** Draws progress, and writes a line of metrics for every report. */
 function progressOf(console: Console, where: Whereabouts) {

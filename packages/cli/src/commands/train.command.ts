@@ -5,18 +5,8 @@ import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { overlapFlags } from '../config/overlap-config.js';
 import { payloadFlags } from '../config/payload-config.js';
-import type { TrainOverrides } from '../config/train-overrides.js';
 import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
-
-/** What stands over the file, and what only the command line says. */
-export interface TrainFlags extends TrainOverrides {
-  readonly allowCommands: boolean;
-  readonly json: boolean;
-  readonly plan?: string;
-  readonly resume?: string;
-  readonly compare: boolean;
-  readonly calibration?: string;
-}
+import type { TrainFlags } from './train.flags.js';
 
 const text = (placeholder: string, brief: string) =>
   ({ kind: 'parsed', parse: String, placeholder, brief, optional: true }) as const;

@@ -3,7 +3,7 @@ import type { Launcher } from '@monta/runtime';
 import { configFile } from '../config/config-file.js';
 import { askedBackend, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
-import type { TrainFlags } from './train.command.js';
+import type { TrainFlags } from './train.flags.js';
 
 /**
  * Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C.

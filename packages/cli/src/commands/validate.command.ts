@@ -1,22 +1,10 @@
 /** Flags and help of `monta validate`; what it does is in `validate.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { MeasuredOp } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { readingFlags } from './calibrate.command.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-
-export interface ValidateFlags {
-  readonly json: boolean;
-  readonly calibration?: string;
-  readonly system?: string;
-  readonly systemByFile: boolean;
-  readonly gpu?: string;
-  readonly ranks?: number;
-  readonly nodes?: number;
-  readonly op?: MeasuredOp;
-  readonly acceptWrong: boolean;
-}
+import type { ValidateFlags } from './validate.flags.js';
 
 export const validateCommand = buildCommand<ValidateFlags, string[], MontaContext>({
   loader: lazy(async () => (await import('./validate.js')).runValidate),

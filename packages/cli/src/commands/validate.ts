@@ -9,8 +9,8 @@ import type { MontaContext } from '../context.js';
 import { readCalibrationFile } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import { showWarnings } from './calibrate.js';
-import type { ValidateFlags } from './validate.command.js';
+import { showWarnings } from './finished-calibration.js';
+import type { ValidateFlags } from './validate.flags.js';
 
 const share = (value: number): string => (Number.isFinite(value) ? formatPercent(value) : '–');
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${formatPercent(Math.abs(value))}`;

@@ -1,23 +1,11 @@
 /** Flags and help of `monta verify`; what it does is in `verify.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { Payload } from '@monta/core';
 import { limits } from '@monta/core/units';
 import type { MontaContext } from '../context.js';
 import { briefs } from './briefs.js';
 import { payloadFlags } from '../config/payload-config.js';
 import { countFlag, deviceFlag, dtypeFlag, helpText, jsonFlag, lazy } from './flags.js';
-
-export interface VerifyFlags {
-  readonly json: boolean;
-  readonly layout: string;
-  readonly dispatcher?: string;
-  readonly chunks?: string;
-  readonly backend: 'local' | 'mpi' | 'nccl';
-  readonly ranksPerNode?: number;
-  readonly device: 'cpu' | 'cuda';
-  readonly dtype: 'f32' | 'bf16';
-  readonly payload?: Payload;
-}
+import type { VerifyFlags } from './verify.flags.js';
 
 export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaContext>({
   loader: lazy(async () => (await import('./verify.js')).runVerify),

@@ -13,7 +13,7 @@ import type { MontaContext } from '../context.js';
 import { emptyChunksNote } from '../output/empty-chunks.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
-import type { VerifyFlags } from './verify.command.js';
+import type { VerifyFlags } from './verify.flags.js';
 
 /** A quantity is past its tolerance, after all were shown: exit code 1. */
 class PastTolerance extends Error {

@@ -4,7 +4,8 @@ import { params } from '../base/location.js';
 import { shownError, type ShownError } from '../base/shown-error.js';
 import { ask, WorkerComplaint } from '../worker/client.js';
 import type { PlanAnswer, PlanDetail, PlanProgress } from './answer.js';
-import { type DroppedFile, type SubjectFiles, usualSubject } from '../subject/subject.js';
+import type { DroppedFile } from '../subject/given.js';
+import { type SubjectFiles, usualSubject } from '../subject/subject.js';
 import { boundedAxes } from './question.js';
 
 export const files = signal<SubjectFiles>({});

@@ -14,7 +14,8 @@ import {
   type PlanProblem,
 } from '@monta/core';
 import { about } from '../base/shown-error.js';
-import { given, type Subject, type SubjectFields } from '../subject/subject.js';
+import { given } from '../subject/given.js';
+import type { Subject, SubjectFields } from '../subject/subject.js';
 
 /** Degrees that can be fixed or bounded. */
 export const boundedAxes = ['tp', 'cp', 'pp', 'dp', 'ep', 'etp'] as const satisfies readonly AxisName[];

@@ -21,7 +21,7 @@ import {
   topologyCluster,
 } from '@monta/core';
 import { about } from '../base/shown-error.js';
-import { type DroppedFile, type Evidence, given } from './subject.js';
+import { type DroppedFile, type Evidence, given } from './given.js';
 
 /** A Hugging Face `config.json`, or a shape in YAML. Throws `InputError`. */
 export const modelOfFile = ({ name, text }: DroppedFile): MoeModel => readModel(text, name);

@@ -1,12 +1,7 @@
 /** Model and cluster that are asked about: presets by their names, or files that were dropped. */
-import { type Calibration, type Cluster, getCluster, getModel, type MoeModel, type TierGround } from '@monta/core';
+import { type Cluster, getCluster, getModel, type MoeModel } from '@monta/core';
 import { about } from '../base/shown-error.js';
-
-/** A file that was dropped: its text never leaves the page. */
-export interface DroppedFile {
-  readonly name: string;
-  readonly text: string;
-}
+import { type DroppedFile, type Evidence, given } from './given.js';
 
 /** Files that stand for a model or a cluster, and logs of nccl-tests on that cluster. */
 export interface SubjectFiles {
@@ -24,14 +19,6 @@ export interface SubjectFields {
 /** What is asked where nothing is given. */
 export const usualSubject = { model: 'deepseek-v3', cluster: 'h800-256x8' } as const;
 
-/** What the figures of a cluster rest on. */
-export interface Evidence {
-  readonly grounds: readonly TierGround[];
-  /** What a topology leaves open, and what to doubt in logs. */
-  readonly notes: readonly string[];
-  readonly calibration?: Calibration;
-}
-
 export interface Subject {
   readonly model: MoeModel;
   readonly cluster: Cluster;
@@ -40,12 +27,6 @@ export interface Subject {
   /** Of a topology or logs that were dropped. */
   readonly evidence?: Evidence;
 }
-
-/** The text of a field; undefined where there is none. */
-export const given = (text: string | undefined): string | undefined => {
-  const trimmed = text?.trim() ?? '';
-  return trimmed === '' ? undefined : trimmed;
-};
 
 /** Reads both. What reads files is loaded with the first one. Throws `InputError` that names its field. */
 export async function readSubject({ fields, files }: SubjectFields): Promise<Subject> {

@@ -1,0 +1,4 @@
+/** Flags of `monta compare`. */
+export interface CompareFlags {
+  readonly json: boolean;
+}

@@ -1,0 +1,4 @@
+/** Flags of `monta explain`. */
+export interface ExplainFlags {
+  readonly json: boolean;
+}

@@ -1,0 +1,5 @@
+/** Flags of `monta inspect`. */
+export interface InspectFlags {
+  readonly json: boolean;
+  readonly tensors: boolean;
+}

@@ -1,0 +1,4 @@
+/** Flags of `monta studio`. */
+export interface StudioFlags {
+  readonly port?: number;
+}
