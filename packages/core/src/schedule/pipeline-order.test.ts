@@ -120,12 +120,8 @@ describe('stagePasses', () => {
           .filter(({ template }) => template.startsWith('receive.'))
           .flatMap(({ after }) => after.map((index) => nodes[index]?.template)),
       );
-      if (virtualStages > 1) expect(awaited).toEqual([[], []]);
-      else
-        for (const templates of awaited) {
-          expect(templates.length).toBeGreaterThan(2);
-          expect(templates.filter((one) => one?.startsWith('send.'))).toEqual([]);
-        }
+      expect(awaited.map(({ length }) => length > 2)).toEqual(virtualStages > 1 ? [false, false] : [true, true]);
+      expect(awaited.flat().filter((one) => one?.startsWith('send.'))).toEqual([]);
     }
   });
 

@@ -61,6 +61,19 @@ describe('bytes of strategies in the closed forms', () => {
     expect(gathered.inside / (gathered.row * 2 * reached * (tp - 1))).toBeCloseTo(1, 2);
   });
 
+  it.each([
+    ['deduplicated', { tp, dp, ep: 16, etp: 1 }, 2],
+    ['deduplicated-gathered', { tp, dp, ep: 4, etp: 4 }, 4],
+  ] as const)('%s has room for as many copies as are expected', (name, part, groups) => {
+    const layout = placedOn(layoutOf({ ...part, sequenceParallel: true }), cluster);
+    const shape: MoeShape = { tokens, hiddenSize, expertFfn: 8, experts, topK, layout, dtype: 'bf16' };
+    const { templates } = dispatchProgram(shape, inChunks(namedStrategies[name], 1), ['forward']);
+    const send = templates['dispatch.forward']?.regions.find(({ id }) => id === 'send')?.rows;
+    if (send === undefined || typeof send === 'number') throw new Error('no size by a rule');
+    expect(send.expected).toBeCloseTo((tokens / tp) * expectedGroupsPerToken(experts, groups, topK), 6);
+    expect(send.max).toBe((tokens / tp) * groups);
+  });
+
   it('deduplicated-gathered does not gather what the own replica holds', () => {
     const { inside, across, row } = sent('deduplicated-gathered', { tp, dp, ep: 2 }, 'replicated');
     expect(across / (row * reached)).toBeCloseTo(1, 2);
