@@ -26,7 +26,7 @@ const commands = {
   'bench-dispatch': 'bench dispatch',
   'bench-layer': 'bench layer',
   'bench-collectives': 'bench collectives',
-  calibrate: 'calibrate',
+  'finished-calibration': 'calibrate',
   validate: 'validate',
   'validate-runs': 'validate, of whole runs',
   cluster: 'cluster',
