@@ -20,3 +20,13 @@ it('ranks load no more of core than the parts that they name', () => {
   expect(reached.size).toBeGreaterThan(200);
   expect([...reached].filter((file) => importsOf(file).includes('@monta/core'))).toEqual([]);
 });
+
+it.each(['launch/mpi-main', 'launch/rank.worker', 'execute/dispatch.worker', 'probe/network.worker'])(
+  '%s loads no parser of files: ranks get their jobs as data',
+  (start) => {
+    const reached = reachedFrom([join(runtime, 'src', `${start}.ts`)], importsOf);
+    const parsers = [...reached].filter((file) => importsOf(file).some((one) => /^(?:yaml|saxes|zod)$/u.test(one)));
+    expect(reached.size).toBeGreaterThan(30);
+    expect(parsers).toEqual([]);
+  },
+);

@@ -92,13 +92,13 @@ export {
 export {
   chunkRows,
   GroupRouting,
-  readRecordedRouting,
   type RecordedRouting,
   type Routing,
   sampleCounts,
   type Part,
   type SourcePicks,
 } from './routing/index.js';
+export { readRecordedRouting } from './routing/recordings/index.js';
 export {
   allHalves,
   type ArgumentsOf,

@@ -1,7 +1,7 @@
 /** How tokens spread over experts, as commands are told. */
 import type { Routing } from '@monta/core';
 import { InputError } from '@monta/core/units';
-import { readRecordedRouting } from '@monta/core/routing';
+import { readRecordedRouting } from '@monta/core/routing/recordings';
 import { readTextFile } from '../files.js';
 
 /** At which practically all tokens go to one expert. */

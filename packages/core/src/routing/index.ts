@@ -9,4 +9,4 @@ export {
 } from './routing.js';
 export { chunkRows, chunkStart, GroupRouting, type Part, reachesRange, type SourcePicks } from './group-routing.js';
 export { groupLimitedPicks } from './group-limited.js';
-export { readRecordedRouting, recordedPicks, type RecordedRouting } from './recorded.js';
+export { recordedPicks, type RecordedRouting } from './recorded.js';

@@ -11,7 +11,7 @@ import {
   rowsPerGroup,
   sampleCounts,
 } from './routing.js';
-import { readRecordedRouting } from './recorded.js';
+import { readRecordedRouting } from './recordings/index.js';
 import type { Routing } from './routing.js';
 import { inclusionProbabilities, weightsForInclusion } from './successive.js';
 import { maxOf, minOf } from '../units/index.js';

@@ -1,0 +1,1 @@
+export { readRecordedRouting } from './read.js';
