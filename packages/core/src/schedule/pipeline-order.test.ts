@@ -114,6 +114,15 @@ describe('stagePasses', () => {
       for (const pass of ['forward', 'backward'])
         for (const way of ['send', 'receive']) expect(count(`${way}.${pass}`)).toBe(edges);
       for (const program of programs) expect(compile(program).nodes).toHaveLength(program.nodes.length);
+      // A send that waits for its peer must not hold up a receive, nor one direction the other.
+      for (const program of programs) {
+        const { queues, operations } = compile(program);
+        const tasks = queues
+          .filter(({ group }) => group === 'pp')
+          .map((queue) => new Set(queue.operations.map((index) => operations[index]?.operation.task)).size);
+        expect(tasks.length).toBeGreaterThan(1);
+        expect(new Set(tasks)).toEqual(new Set([1]));
+      }
       // A receive waits for what was computed before it, never for a send; ahead of time for nothing.
       const awaited = programs.map(({ nodes }) =>
         nodes

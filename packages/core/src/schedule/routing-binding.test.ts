@@ -1,10 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { groupMembers } from '../layout/mesh.js';
+import { maxOf } from '../units/index.js';
 import { Random } from '../units/random.js';
 import type { Layout } from '../layout/layout.js';
 import { chunkRows, GroupRouting, whole } from '../routing/group-routing.js';
 import { replicaExchange, replicaReturn, sliceExchange, sliceReturn } from './dispatchers/exchanges.js';
+import { expertSize, receivedSize, replicaSize, sentSize } from './moe-shape.js';
 import { RoutingBinding } from './routing-binding.js';
 import { expertRows, receivedRows, sentRows, sliceRows } from './rows.js';
 
@@ -48,6 +50,35 @@ function rules({ tp }: Layout) {
 }
 
 describe('routing binding', () => {
+  it('keeps answers apart by chunk and by how many chunks there are', () => {
+    const layout = { tp: 1, cp: 1, dp: 2, pp: 1, etp: 1, ep: 2, edp: 1, sequenceParallel: false };
+    const routing = new GroupRouting({ layout, experts: 2 }, Int32Array.of(7, 5, 3, 9));
+    const kept = new RoutingBinding(layout, () => routing, 'groups');
+    const asked = new RoutingBinding(layout, () => routing);
+    const parts = [1, 2, 3].flatMap((of) => Array.from({ length: of }, (_, chunk) => ({ chunk, of })));
+    const answers = (binding: RoutingBinding) =>
+      parts.map((part) => [binding.rows(sentRows, 0, 0, part), binding.counts(sliceExchange, 1, 0, part)]);
+    expect(answers(kept)).toEqual(answers(asked));
+    expect(answers(kept)).toEqual(answers(asked));
+  });
+
+  it('counts at most what storage allows for, and that where all tokens pick one rank', () => {
+    const layout = { tp: 2, cp: 1, dp: 2, pp: 1, etp: 2, ep: 2, edp: 1, sequenceParallel: false };
+    const shape = { tokens: 6, hiddenSize: 4, expertFfn: 4, experts: 4, topK: 2, layout, dtype: 'f32' } as const;
+    // Of each of four slices of three tokens, two picks a token, both with the experts of EP index 0.
+    const routing = new GroupRouting(
+      shape,
+      Int32Array.from({ length: 16 }, (_, i) => (i % 4 < 2 ? 3 : 0)),
+    );
+    const binding = new RoutingBinding(layout, () => routing);
+    for (const size of [sentSize(shape), receivedSize(shape), expertSize(shape), replicaSize(shape)]) {
+      if (typeof size === 'number') throw new Error('a size by a rule has a most');
+      const rows = [0, 1, 2, 3].map((rank) => binding.rows(size.rule, rank, 0, whole));
+      expect(maxOf(rows)).toBe(size.max);
+      expect(rows.reduce((sum, own) => sum + own, 0) / 4).toBe(size.expected);
+    }
+  });
+
   it('lets every member of a group agree: what one sends, the other receives', () => {
     fc.assert(
       fc.property(cases, fc.integer({ min: 1, max: 4 }), (c, of) => {
