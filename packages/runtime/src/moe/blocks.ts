@@ -99,6 +99,38 @@ export function chunkMoves(blocks: RowBlocks, order: Int32Array, chunk: number, 
   return Int32Array.from(moves);
 }
 
+/**
+ * All chunks, one after another in a buffer, blocks of each in `order`: triples [canonical row, row of the buffer, count]
+ * by ascending canonical row, without empty ones and with neighbours merged.
+ */
+export function chunkPlaces(blocks: RowBlocks, order: Int32Array, chunks: number): Moves {
+  const { counts, begin } = cutBlocks(blocks);
+  const packed = new Int32Array(chunks * counts.length);
+  for (let chunk = 0, next = 0; chunk < chunks; chunk++)
+    for (const block of order) {
+      packed[block * chunks + chunk] = next;
+      next += begin(block, chunk + 1, chunks) - begin(block, chunk, chunks);
+    }
+  const places = new Int32Array(3 * packed.length);
+  let [canonical, end] = [0, 0];
+  for (let block = 0; block < counts.length; block++)
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const rows = begin(block, chunk + 1, chunks) - begin(block, chunk, chunks);
+      const to = packed[block * chunks + chunk];
+      if (rows === 0) continue;
+      // Places cover all rows, so that canonical ones follow one another.
+      if (end > 0 && places[end - 2] + places[end - 1] === to) places[end - 1] += rows;
+      else {
+        places[end] = canonical;
+        places[end + 1] = to;
+        places[end + 2] = rows;
+        end += 3;
+      }
+      canonical += rows;
+    }
+  return places.slice(0, end);
+}
+
 /** packed rows = canonical rows. Rows have `width` elements. */
 export function packRows(moves: Moves, width: number, canonical: Float32Array, packed: Float32Array): void {
   for (let move = 0; move < moves.length; move += 3) {

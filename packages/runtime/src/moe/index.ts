@@ -1,4 +1,4 @@
-export { chunkMoves, chunkTotal, type CutBlocks, type Moves, packRows, sendOrder, unpackRows } from './blocks.js';
+export { chunkMoves, chunkPlaces, type CutBlocks, type Moves, packRows, sendOrder, unpackRows } from './blocks.js';
 export { routerBackward, type RouterShape, routerSoftmax, routerTopK } from './router.js';
 export { routerSigmoid, selectExperts } from './selection.js';
 export { addAuxiliaryStatistics, addPicks, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';

@@ -7,6 +7,7 @@ import {
   blockStarts,
   chunkBegin,
   chunkMoves,
+  chunkPlaces,
   chunkTotal,
   gatherOrder,
   packRows,
@@ -84,6 +85,37 @@ describe('permutation', () => {
           appendAll(actual, packed);
         }
         expect(actual).toEqual(expected);
+      }),
+      { seed: 1 },
+    );
+  });
+
+  it('finds the place of every row among all chunks, one after another', () => {
+    const orders = [sendOrder(4, 3), receiveOrder(4, 3, 1), receiveOrder(2, 3, 2), gatherOrder(4, 1, 3)];
+    const cases = fc.record({
+      order: fc.constantFrom(...orders),
+      chunks: fc.integer({ min: 1, max: 5 }),
+      counts: fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 12, maxLength: 12 }).map((all) => Int32Array.from(all)),
+    });
+    fc.assert(
+      fc.property(cases, ({ order, chunks, counts }) => {
+        const starts = blockStarts(counts);
+        // Row by row, as the buffer is filled.
+        const filled = Array.from({ length: chunks }, (_, chunk) =>
+          [...order].flatMap((block) => {
+            const [first, end] = [chunk, chunk + 1].map((one) => chunkBegin(counts[block], one, chunks));
+            return Array.from({ length: end - first }, (__, row) => starts[block] + first + row);
+          }),
+        ).flat();
+        const places = chunkPlaces(counts, order, chunks);
+        const found: number[] = [];
+        for (let place = 0; place < places.length; place += 3) {
+          expect(places[place]).toBe(found.length);
+          for (let row = 0; row < places[place + 2]; row++) found.push(places[place + 1] + row);
+        }
+        expect(found.map((row) => filled[row])).toEqual(found.map((_, row) => row));
+        expect(found.length).toBe(filled.length);
+        if (chunks === 1 && order === orders[0]) expect(places.length).toBe(filled.length > 0 ? 3 : 0);
       }),
       { seed: 1 },
     );

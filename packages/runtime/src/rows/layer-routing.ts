@@ -12,7 +12,7 @@ import { GroupRouting } from '@monta/core/routing';
 import { rankPlace, sliceStart, sliceTokens, sourcesOf } from '@monta/core/schedule';
 import type { MoeShape, ProgramNode, RankPlace, RowOrder, RowPairs, RowSide, Scope } from '@monta/core';
 import { part } from '../device/view.js';
-import { chunkMoves, chunkSegments, chunkTotal, type CutBlocks, type Moves, type Segments } from '../moe/index.js';
+import { chunkMoves, chunkPlaces, chunkSegments, type CutBlocks, type Moves, type Segments } from '../moe/index.js';
 import { PickOrder, ReturnedPicks, type RoutedIds } from './pick-order.js';
 import { GroupPicks, PlannedMoves } from './planned-moves.js';
 
@@ -213,21 +213,12 @@ export class LayerRouting {
     const { shape, slice } = this.#shape;
     const { order: picks, blocks, slices } = this.#routed(returnedScope);
     const blockOrder = this.#senderOrder(order, slices);
-    const places: (readonly [number, number, number])[] = [];
-    let base = 0;
-    for (let chunk = 0; chunk < chunks; chunk++) {
-      const moves = chunkMoves(blocks, blockOrder, chunk, chunks);
-      for (let move = 0; move < moves.length; move += 3)
-        places.push([moves[move], base + moves[move + 1], moves[move + 2]]);
-      base += chunkTotal(blocks, chunk, chunks);
-    }
-    places.sort(([a], [b]) => a - b);
     const k = shape.topK;
     const range =
       returnedScope === 'replica' && scope === 'slice' && shape.layout.tp > 1
         ? { first: slice.start * k, length: (slice.end - slice.start) * k }
         : { first: 0, length: picks.ids.length };
-    return new ReturnedPicks(picks, range, Int32Array.from(places.flat()));
+    return new ReturnedPicks(picks, range, chunkPlaces(blocks, blockOrder, chunks));
   }
 
   #senderOrder(order: RowOrder, slices: number): Int32Array {

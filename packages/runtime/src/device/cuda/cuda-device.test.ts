@@ -123,6 +123,33 @@ describe('cuda device', () => {
     device.close();
   });
 
+  it('gives work first to a stream that has none, then what others wait for', () => {
+    const order: string[] = [];
+    const noting = (call: { readonly stream: number; readonly arguments: unknown }): void => {
+      const { name } = call.arguments as { readonly name: string };
+      order.push(name);
+      // Until all is on streams, none of it ends.
+      fake.streams.get(call.stream)?.push({ run: () => order.length === names.length });
+    };
+    const names = ['pack 0', 'experts 0', 'pack 1', 'pack 2', 'place', 'experts 1', 'sum'];
+    const fake = new FakeCuda(6, capacity);
+    const device = new CudaDevice(new CudaContext({ libraries: fake.libraries(0) }), { kernels: { noting } });
+    const [copy, compute] = [device.queue('copy'), device.queue('compute')];
+    const launch = (name: string) => ({ kernel: 'noting', operands: {}, arguments: { name } });
+    const [first, second] = [device.createEvent(), device.createEvent()];
+    const packed = copy.launch(launch('pack 0'), [first]);
+    for (const name of ['pack 1', 'pack 2']) copy.launch(launch(name));
+    compute.launch(launch('experts 0'), [packed]);
+    device.complete(first);
+    expect(order).toEqual(names.slice(0, 4));
+    copy.launch(launch('place'), [second]);
+    compute.launch(launch('experts 1'), [second]);
+    compute.launch(launch('sum'));
+    device.complete(second);
+    expect(order).toEqual(names);
+    device.close();
+  });
+
   it('finds room for one pool in what the other keeps', () => {
     const context = new CudaContext({ libraries: new FakeCuda(5, capacity).libraries(0) });
     const device = new CudaDevice(context);

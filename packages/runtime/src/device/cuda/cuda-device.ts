@@ -47,6 +47,12 @@ export interface TransferStream {
   takeRecords(): LaunchRecord[];
 }
 
+/** A lane's first launch, and what of other work it comes after. */
+interface Turn {
+  readonly lane: Lane;
+  readonly before: readonly Issued[];
+}
+
 /** Issued launches of a lane beyond which those that are done are looked for: bounds the events in use. */
 const lookedAfter = 256;
 
@@ -64,6 +70,8 @@ export class CudaDevice implements Device {
   readonly #priorities: LanePriorities | undefined;
   #clock: LaunchClock | undefined;
   readonly #lanes = new Map<string, Lane>();
+  /** Those that launches wait in, the lowest priority first. */
+  #queues: readonly Lane[] = [];
   /**
    * Events not known to be done: of the host, of launches that wait here, and of issued ones. All others below #next
    * are done.
@@ -192,6 +200,7 @@ export class CudaDevice implements Device {
   queue(name: string): Queue {
     const known = this.#lanes.get(name);
     const lane = known ?? this.#addLane(name, lanePriority(name, this.#priorities), this.#clock);
+    if (known === undefined) this.#queues = [...this.#queues, lane].sort((a, b) => a.priority - b.priority);
     return lane.queue;
   }
 
@@ -279,6 +288,7 @@ export class CudaDevice implements Device {
     const stream = this.#context.createStream(priority);
     const lane: Lane = {
       name,
+      priority,
       stream,
       tools: streamTools(this.#context, stream),
       clock,
@@ -332,24 +342,39 @@ export class CudaDevice implements Device {
     try {
       while (this.#again) {
         this.#again = false;
-        for (const lane of this.#lanes.values())
-          while (this.#issueHead(lane)) {
-            this.#again = true;
-            // What peers wait for goes first: a launch of many products takes the host a millisecond.
-            this.#companion.progress();
-          }
+        for (let turn = this.#turn(); turn !== undefined; turn = this.#turn()) {
+          this.#issueHead(turn.lane, turn.before);
+          // What peers wait for goes first: a launch of many products takes the host a millisecond.
+          this.#companion.progress();
+        }
       }
     } finally {
       this.#issuing = false;
     }
   }
 
-  #issueHead(lane: Lane): boolean {
-    const head = lane.waiting.at(0);
-    if (head === undefined) return false;
-    const before = this.#onStreams(head.after.map(({ id }) => id));
-    if (before === undefined) return false;
-    lane.waiting.shift();
+  /**
+   * The lane whose first launch is next, and what that comes after; undefined where none can go. Where several can, one
+   * of which the card has nothing goes first, the lowest priority before others: the card's time is short in products,
+   * and the host may fall behind. Where the card has something of each, it is what others wait for.
+   */
+  #turn(): Turn | undefined {
+    const ready = this.#queues.flatMap((lane): Turn[] => {
+      const head = lane.waiting.at(0);
+      const before = head && this.#onStreams(head.after.map(({ id }) => id));
+      return before === undefined ? [] : [{ lane, before }];
+    });
+    if (ready.length < 2) return ready.at(0);
+    const idle = ready.find(({ lane }) => {
+      this.#lookAfter(lane);
+      return lane.issued.length === 0;
+    });
+    return idle ?? ready.at(-1);
+  }
+
+  #issueHead(lane: Lane, before: readonly Issued[]): void {
+    const head = lane.waiting.shift();
+    if (head === undefined) return;
     this.#follow(lane, before);
     let start: Address | undefined;
     const begin = (): void => {
@@ -361,7 +386,6 @@ export class CudaDevice implements Device {
     call.begin();
     const { temporaries } = call;
     this.#issued(lane, { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start, temporaries });
-    return true;
   }
 
   /** Retires what is done at the front of a lane. */

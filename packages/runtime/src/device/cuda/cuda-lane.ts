@@ -30,6 +30,7 @@ export interface Issued {
 /** A lane of a card: its stream, and what is to come, and is, on it. */
 export interface Lane {
   readonly name: string;
+  readonly priority: number;
   readonly stream: Address;
   readonly queue: Queue;
   readonly tools: StreamTools;
