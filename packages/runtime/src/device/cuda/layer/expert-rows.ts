@@ -81,11 +81,10 @@ export function runsOfSegments(segments: Int32Array, experts: number, padding: n
 export function bucketsOf({ runs }: ExpertRuns): { readonly order: ExpertRun[]; readonly buckets: Bucket[] } {
   const order = runs.toSorted((a, b) => b.paddedRows - a.paddedRows);
   const buckets: Bucket[] = [];
-  for (const [place, { paddedRows }] of order.entries()) {
-    const last = buckets.at(-1);
-    if (last !== undefined && last.rows === paddedRows)
-      buckets[buckets.length - 1] = { ...last, count: last.count + 1 };
-    else buckets.push({ rows: paddedRows, start: place, count: 1 });
+  for (let start = 0, end = 0; start < order.length; start = end) {
+    const { paddedRows: rows } = order[start];
+    while (end < order.length && order[end].paddedRows === rows) end++;
+    buckets.push({ rows, start, count: end - start });
   }
   return { order, buckets };
 }

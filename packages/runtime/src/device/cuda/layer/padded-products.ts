@@ -124,8 +124,12 @@ export class PaddedProducts implements ExpertProducts {
     const count = runs.length;
     const plan = new Int32Array(5 * count + 2);
     const [starts, blocks] = [3 * count, 4 * count + 1];
-    for (const [place, { row, rows, window, padded, paddedRows }] of runs.entries()) {
-      plan.set([row, padded + row - window, rows], 3 * place);
+    // Plain loops: the card may wait for every chunk's plan.
+    for (let place = 0; place < count; place++) {
+      const { row, rows, window, padded, paddedRows } = runs[place];
+      plan[3 * place] = row;
+      plan[3 * place + 1] = padded + row - window;
+      plan[3 * place + 2] = rows;
       plan[starts + place + 1] = plan[starts + place] + rows;
       plan[blocks + place + 1] = plan[blocks + place] + paddedRows;
     }
