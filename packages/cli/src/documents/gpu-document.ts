@@ -16,12 +16,9 @@ export function gpuDocument(read: (name: string) => GpuReport | undefined): stri
     return report?.nodes === undefined ? [] : [{ file, report }];
   });
   const several = there.some(({ report }) => (report.nodes?.cards ?? 1) > 1);
-  const choices = read('gpu-choices.json')?.choices;
+  const further: RunReports = { starts: read('gpu-starts-shared.json'), choices: read('gpu-choices-before.json') };
+  const choices = [read('gpu-choices.json'), further.choices].flatMap((report) => report?.choices ?? []);
   const nodes = there.map(({ file, report }) => gpuNodesText(report, { file, several, choices }));
   const runs: RunReports = Object.fromEntries(runParts.map((part) => [part, read(`gpu-${part}.json`)]));
-  return [
-    gpuPage(card, Object.values(runs)),
-    ...nodes,
-    gpuRunsText(runs, { card, checkNames, sharedStarts: read('gpu-starts-shared.json') }),
-  ].join('\n');
+  return [gpuPage(card, Object.values(runs)), ...nodes, gpuRunsText(runs, { card, checkNames, further })].join('\n');
 }

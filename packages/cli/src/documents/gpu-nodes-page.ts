@@ -267,8 +267,8 @@ function overBound({ strategies }: Arrangement): number {
   );
 }
 
-/** `alone`: choices of a run of their own, on as many cards. */
-function barsText(one: Arrangement, alone: Arrangement | undefined): string {
+/** `alone`: of runs for choices, on as many cards. */
+function barsText(one: Arrangement, alone: readonly Arrangement[]): string {
   const choiceRow = (what: string, choices: readonly Choice[]): string[] => {
     const { cases, plan } = choiceSummary(choices);
     return [
@@ -293,7 +293,9 @@ ${markdownTable(
       met(reached >= bars.ceiling),
     ],
     choiceRow('', [...one.choices, ...one.strategies]),
-    ...(alone === undefined ? [] : [choiceRow(', in a later run of its own (below)', alone.choices)]),
+    ...alone.map(({ choices }, place) =>
+      choiceRow(`, in ${place === 0 ? 'a run of its own' : 'another'} (below)`, choices),
+    ),
     ["the plan's choice over its bound", `at most ${ratio(bars.overBound)}`, ratio(over), met(over <= bars.overBound)],
   ],
 )}
@@ -343,22 +345,22 @@ function arrangementText(one: Arrangement, bars = ''): string {
 }
 
 /**
- * The section, from a report of the part `nodes`. several: the page has a section of several cards too; choices: of a
- * run of its own, where there was one.
+ * The section, from a report of the part `nodes`. several: the page has a section of several cards too; choices: of
+ * runs of their own.
  */
 export function gpuNodesText(
   report: GpuReport,
   {
     file = 'gpu-nodes.json',
     several = false,
-    choices,
-  }: { readonly file?: string; readonly several?: boolean; readonly choices?: Nodes | undefined } = {},
+    choices = [],
+  }: { readonly file?: string; readonly several?: boolean; readonly choices?: readonly Nodes[] } = {},
 ): string {
   const { card, driver = 'unknown', date, node, command, nodes, errors } = report;
   if (nodes === undefined) return '';
   const { cards, between, narrower = [], inside } = nodes;
   const one = cards === 1;
-  const alone = choices?.cards === cards ? choices.between : undefined;
+  const alone = choices.flatMap((run) => (run.cards === cards ? (run.between ?? []) : []));
   const error = errors?.nodes?.split('\n', 1)[0];
   const cut = error === undefined ? '' : `It did not run to its end: ${error}\n\n`;
   const how = one

@@ -66,7 +66,7 @@ describe('the page about GPUs', () => {
     expect(alone).toMatch(/\| fast \| 2\.00 \| 2\.00 to 4\.00 \| – \|.*PyTorch did not run: no torch\n/su);
     const cut = gpuRunsText({ starts: { ...report, errors, starts: { ...place, left } } });
     const shared = { ...report, note: 'On one card.', starts: { ...place, done: 100, left } };
-    const twice = gpuRunsText({ starts: { ...report, starts: { ...place, left } } }, { sharedStarts: shared });
+    const twice = gpuRunsText({ starts: { ...report, starts: { ...place, left } } }, { further: { starts: shared } });
     expect(twice).toMatch(/\| 2 \| 100 \| 40 \|.*another run\. On one card\.\n.*\| 2 \| 100 \| 100 \|/su);
     expect(cut).toMatch(/\| 2 \| 100 \| 40 \|.*It did not run to its end: it was late/su);
   });

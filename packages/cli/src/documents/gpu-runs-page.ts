@@ -229,14 +229,14 @@ export interface RunsPageOptions {
   readonly card?: GpuReport;
   /** All checks that there are. */
   readonly checkNames?: readonly string[];
-  /** Starts of ranks that share a card, beside those of ranks with cards of their own. */
-  readonly sharedStarts?: GpuReport | undefined;
+  /** Another run of a part. */
+  readonly further?: RunReports;
 }
 
 /** The sections, and what has not been run. */
 export function gpuRunsText(
   reports: RunReports,
-  { card, checkNames = [], sharedStarts }: RunsPageOptions = {},
+  { card, checkNames = [], further = {} }: RunsPageOptions = {},
 ): string {
   const there = runParts.flatMap((part) => {
     const report = reports[part];
@@ -265,9 +265,7 @@ ${table(
 )}
 `;
   const sections = [
-    ...there.map(({ part, report }) =>
-      section(part, part === 'starts' && sharedStarts !== undefined ? [report, sharedStarts] : [report]),
-    ),
+    ...there.map(({ part, report }) => section(part, [report, ...[further[part] ?? []].flat()])),
     later,
     missing,
   ];
