@@ -100,8 +100,8 @@ export function chunkMoves(blocks: RowBlocks, order: Int32Array, chunk: number, 
 }
 
 /**
- * All chunks, one after another in a buffer, blocks of each in `order`: triples [canonical row, row of the buffer, count]
- * by ascending canonical row, without empty ones and with neighbours merged.
+ * All chunks, one after another in a buffer, blocks of each in `order`: triples [canonical row, row of the buffer,
+ * count] by ascending canonical row, without empty ones and with neighbours merged.
  */
 export function chunkPlaces(blocks: RowBlocks, order: Int32Array, chunks: number): Moves {
   const { counts, begin } = cutBlocks(blocks);
