@@ -32,8 +32,8 @@ it('says nothing of a script that is right, and what it took for granted', async
 
 it('points at the line of what would stop the job, and ends with exit code 1', async () => {
   const path = script('bad.sh', good.replace('--expert-model-parallel-size 8', '--expert-model-parallel-size 3'));
-  const { code, out } = await monta('lint', path, '--cluster', 'h100-2x8', '--json');
-  expect(code).toBe(1);
+  const { code, out, err } = await monta('lint', path, '--cluster', 'h100-2x8', '--json');
+  expect({ code, err }).toMatchObject({ code: 1 });
   const [launch] = (JSON.parse(out) as { launches: { findings: { rule: string; line: number; mend: string }[] }[] })
     .launches;
   expect(launch?.findings.map(({ rule, line }) => `${rule} ${line}`)).toEqual(
@@ -73,8 +73,8 @@ it('reads a configuration of DeepSpeed', async () => {
     expert_parallel: { enabled: true, autoep_size: 3 },
   };
   const path = script('ds.json', JSON.stringify(config, null, 2));
-  const { code, out } = await monta('lint', path, '--gpus', '8', '--model', 'mixtral-8x7b', '--json');
-  expect(code).toBe(1);
+  const { code, out, err } = await monta('lint', path, '--gpus', '8', '--model', 'mixtral-8x7b', '--json');
+  expect({ code, err }).toMatchObject({ code: 1 });
   const [launch] = (JSON.parse(out) as { launches: { findings: { rule: string; line: number }[] }[] }).launches;
   expect(launch?.findings.map(({ rule, line }) => `${rule} ${line}`)).toEqual([
     'deepspeed-experts 7',
