@@ -44,8 +44,8 @@ const limit = 300;
 const rows = [
   { commands: ['calibrate', 'train', 'verify', 'memory', 'model'], before: makeRun },
   { commands: ['plan', 'cluster', 'validate', 'bench dispatch', 'bench layer', 'completion'] },
-  { commands: ['simulate', 'explain', 'compare', 'inspect', 'convert', 'studio'], before: copyPlans },
-  { commands: ['lint', 'doctor', 'trace'], before: otherLogs },
+  { commands: ['simulate', 'explain', 'compare', 'convert', 'studio'], before: copyPlans },
+  { commands: ['inspect', 'lint', 'doctor', 'trace'], before: otherLogs },
   { commands: ['export'] },
 ];
 
