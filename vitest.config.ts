@@ -65,8 +65,7 @@ export default defineConfig({
     server: { deps: { external: [/\/packages\/\w+\/dist\//u] } },
     pool: 'threads',
     isolate: false,
-    // One more would use the processors of files that wait, but each compiles all modules for itself: 666 s, and 623 s
-    // as it is, on two processors.
+    // One more would wait for a processor: these are busy for more than nine tenths of the time.
     maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
     // The longest take some 40 s on two quiet cores; a slow or busy machine needs a multiple of that. What reaches this

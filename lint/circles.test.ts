@@ -1,15 +1,11 @@
 /** No circles among files of published code, of types and of modules that are loaded when needed neither. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { filesOf, packages } from './loaded-modules.js';
 
-const packages = fileURLToPath(new URL('../packages', import.meta.url));
-
-const files = ['core', 'views', 'studio', 'runtime', 'cli'].flatMap((name) =>
-  readdirSync(join(packages, name, 'src'), { recursive: true, encoding: 'utf8' })
-    .filter((file) => /\.tsx?$/u.test(file) && !/\.test\.tsx?$/u.test(file))
-    .map((file) => join(packages, name, 'src', file)),
+const files = filesOf('core/src', 'views/src', 'studio/src', 'runtime/src', 'cli/src').filter(
+  (file) => !/\.test\.tsx?$/u.test(file),
 );
 
 /** Files of the own package that a text imports, at once or later. */

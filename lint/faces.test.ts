@@ -2,22 +2,10 @@
  * The face of a package is its index, written by hand: nothing is passed on wholesale, and what the root of core and
  * runtime lists is used by somebody outside.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-
-const packages = fileURLToPath(new URL('../packages', import.meta.url));
-
-function filesOf(...folders: readonly string[]): string[] {
-  return folders.flatMap((folder) =>
-    !existsSync(join(packages, folder))
-      ? []
-      : readdirSync(join(packages, folder), { recursive: true, encoding: 'utf8' })
-          .filter((file) => /\.tsx?$/u.test(file))
-          .map((file) => join(packages, folder, file)),
-  );
-}
+import { filesOf, packages } from './loaded-modules.js';
 
 /** Names between the braces of `import { … } from` or `export { … } from` where the module fits. */
 function namesFrom(text: string, module: RegExp): string[] {

@@ -1,9 +1,20 @@
 /** Which modules of this repository an entry loads, read off its sources: no process is started for it. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const packages = fileURLToPath(new URL('../packages', import.meta.url));
+
+/** TypeScript files of folders below `packages`; of a folder that is not there, none. */
+export function filesOf(...folders: readonly string[]): string[] {
+  return folders.flatMap((folder) =>
+    !existsSync(join(packages, folder))
+      ? []
+      : readdirSync(join(packages, folder), { recursive: true, encoding: 'utf8' })
+          .filter((file) => /\.tsx?$/u.test(file))
+          .map((file) => join(packages, folder, file)),
+  );
+}
 
 const importLine = /^(?:import|export) (?!type )[^;]*?from '([^']+)';/gmu;
 const laterImport = /\bimport\('([^']+)'\)/gu;

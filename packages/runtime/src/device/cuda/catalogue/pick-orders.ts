@@ -3,7 +3,7 @@
  * over. All that use one come after its first user, on whatever stream: rows that are summed were packed before, and a
  * backward pass follows its forward.
  */
-import type { PickOrder, ReturnedPicks } from '../../../rows/pick-order.js';
+import type { OfLayer, PickOrder, ReturnedPicks } from '../../../rows/pick-order.js';
 import { elementBytes } from '../../view.js';
 import type { Address } from '../bindings/index.js';
 import { buildCudaPermutation, mostOrderedExperts, permutationScratch } from '../operations/rows.js';
@@ -23,7 +23,7 @@ const returns = new WeakMap<ReturnedPicks, Address>();
 const threads = 256;
 
 /** Room for integers until a layer is over. */
-function keep(call: Call, of: PickOrder | ReturnedPicks, count: number): Address {
+export function keep(call: Call, of: OfLayer, count: number): Address {
   const { memory } = call.context;
   const address = memory.allocate(count * elementBytes.i32);
   of.whenOver(() => {

@@ -5,6 +5,7 @@ import type { PlacedBlock } from '../../../rows/row-moves.js';
 import { elementBytes } from '../../view.js';
 import type { Address } from '../bindings/index.js';
 import type { CudaKernelCall } from './call.js';
+import { keep } from './pick-orders.js';
 
 type Call = CudaKernelCall<never, unknown>;
 
@@ -34,19 +35,13 @@ const known = new WeakMap<GroupPicks, Address>();
 
 /** The group's picks, kept until the layer is over; whoever uses them comes after the pass that was first. */
 function picksOnCard(call: Call, group: GroupPicks): Address {
-  let address = known.get(group);
-  if (address === undefined) {
-    const { memory } = call.context;
-    const made = memory.allocate(group.ids.length * elementBytes.i32);
-    group.whenOver(() => {
-      known.delete(group);
-      memory.free(made);
-    });
-    call.copy(made, group.ids);
-    known.set(group, made);
-    address = made;
-  }
-  return address;
+  const before = known.get(group);
+  if (before !== undefined) return before;
+  const made = keep(call, group, group.ids.length);
+  known.set(group, made);
+  group.whenOver(() => known.delete(group));
+  call.copy(made, group.ids);
+  return made;
 }
 
 /** Blocks as pairs.cu reads them, and the most tokens of a coarse one. */
